@@ -1,0 +1,71 @@
+package v1
+
+// Condition types. Reconciling and Stalled stand in status only while they are true, as kstatus has it.
+const (
+	// ConditionReady says that an object is as spec, bans and people's acts ask.
+	ConditionReady = "Ready"
+	// ConditionEstablished says that a session has a valid access token in its Secret: who needs a token waits for this one.
+	ConditionEstablished = "Established"
+	// ConditionReconciling says that the controller is at it and needs nobody's help.
+	ConditionReconciling = "Reconciling"
+	// ConditionStalled says that only a change of configuration helps.
+	ConditionStalled = "Stalled"
+)
+
+// Reasons of a session's conditions.
+const (
+	// ReasonEstablished means: the token is in its Secret and valid.
+	ReasonEstablished = "Established"
+	// ReasonLoggedOut means: there is no session, as desiredState asks.
+	ReasonLoggedOut = "LoggedOut"
+	// ReasonEstablishing means: a login is under way.
+	ReasonEstablishing = "Establishing"
+	// ReasonTokenExpired means: the token's time is over and its renewal is still being tried.
+	ReasonTokenExpired = "TokenExpired"
+	// ReasonTerminating means: the object, or its namespace, is being deleted.
+	ReasonTerminating = "Terminating"
+	// ReasonProviderNotFound means: there is no provider of the name that spec.providerRef gives.
+	ReasonProviderNotFound = "ProviderNotFound"
+	// ReasonProviderPending means: the controller has not looked at the provider yet.
+	ReasonProviderPending = "ProviderPending"
+	// ReasonProviderNotReady means: the provider is there and not Ready.
+	ReasonProviderNotReady = "ProviderNotReady"
+	// ReasonProviderNotAllowed means: no rule of the provider's spec.allow fits this session.
+	ReasonProviderNotAllowed = "ProviderNotAllowed"
+	// ReasonProviderBusy means: the provider asks to be left alone for a while.
+	ReasonProviderBusy = "ProviderBusy"
+	// ReasonProviderUnavailable means: the provider cannot be reached, or fails on its own side.
+	ReasonProviderUnavailable = "ProviderUnavailable"
+	// ReasonProviderMisconfigured means: the provider cannot work as it is configured.
+	ReasonProviderMisconfigured = "ProviderMisconfigured"
+	// ReasonAuthTokenMissing means: the auth token is not there, is empty, or has expired.
+	ReasonAuthTokenMissing = "AuthTokenMissing"
+	// ReasonRenewalRejected means: the provider refuses to renew the token, which is still valid.
+	ReasonRenewalRejected = "RenewalRejected"
+	// ReasonGrantDead means: what renewals rested on is over at the provider.
+	ReasonGrantDead = "GrantDead"
+	// ReasonIdentityMismatch means: the provider logged in somebody else than spec.user; that token was discarded.
+	ReasonIdentityMismatch = "IdentityMismatch"
+	// ReasonSecretNameTaken means: a Secret of the name that the session's token is to have is somebody else's.
+	ReasonSecretNameTaken = "SecretNameTaken"
+	// ReasonSecretChanged means: the token Secret was deleted or altered by somebody else.
+	ReasonSecretChanged = "SecretChanged"
+	// ReasonRejected means: the provider refuses the login.
+	ReasonRejected = "Rejected"
+	// ReasonBanned means: the provider has barred or deleted the user or the device.
+	ReasonBanned = "Banned"
+)
+
+// Reasons of a provider's conditions.
+const (
+	// ReasonReady means: the provider can issue tokens.
+	ReasonReady = "Ready"
+	// ReasonUnsupported means: this version of the controller has no adapter for the provider's kind.
+	ReasonUnsupported = "Unsupported"
+	// ReasonSigningKeyMissing means: a signing key that status.keyIDs records is gone.
+	ReasonSigningKeyMissing = "SigningKeyMissing"
+	// ReasonSigningKeyBroken means: a signing key's Secret does not hold that key.
+	ReasonSigningKeyBroken = "SigningKeyBroken"
+	// ReasonIssuerURLTaken means: another provider has the same issuer URL.
+	ReasonIssuerURLTaken = "IssuerURLTaken"
+)
