@@ -3,6 +3,7 @@
 package embedded
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"strings"
@@ -104,6 +105,9 @@ func (i *Issuer) issue(ctx context.Context, req provider.Request) (provider.Toke
 	if err != nil {
 		return provider.Token{}, err
 	}
+	if keys.Unusable != nil {
+		return provider.Token{}, keysError(ctx, keys.Unusable)
+	}
 	key, ok := keys.find(keys.Active)
 	if !ok {
 		return provider.Token{}, provider.Errorf(provider.Misconfigured,
@@ -162,19 +166,24 @@ func (i *Issuer) jti(idempotencyKey string) string {
 // keySet asks for the keys and makes a *provider.Error of any failure.
 func (i *Issuer) keySet(ctx context.Context) (KeySet, error) {
 	keys, err := i.keys.Keys(ctx)
-	if err == nil && len(keys.Keys) == 0 {
-		err = provider.Errorf(provider.Misconfigured, "there is no signing key")
+	if err != nil {
+		return KeySet{}, keysError(ctx, err)
 	}
-	if err == nil {
-		return keys, nil
+	if len(keys.Keys) == 0 {
+		return KeySet{}, keysError(ctx, cmp.Or(keys.Unusable, error(provider.Errorf(provider.Misconfigured, "there is no signing key"))))
 	}
+	return keys, nil
+}
+
+// keysError is Unavailable, and so tried again, unless the source of the keys says better.
+func keysError(ctx context.Context, err error) error {
 	if _, known := errors.AsType[*provider.Error](err); known {
-		return KeySet{}, err
+		return err
 	}
 	if ctx.Err() != nil {
-		return KeySet{}, &provider.Error{Kind: provider.Unavailable, Message: "reading the signing keys was interrupted", Err: err}
+		return &provider.Error{Kind: provider.Unavailable, Message: "reading the signing keys was interrupted", Err: err}
 	}
-	return KeySet{}, &provider.Error{Kind: provider.Misconfigured, Message: "the signing keys could not be read", Err: err}
+	return &provider.Error{Kind: provider.Unavailable, Message: "the signing keys could not be read", Err: err}
 }
 
 // terminalSubject is the sub where no user was asked for. No e-mail looks like it, as none has a colon outside quotes.

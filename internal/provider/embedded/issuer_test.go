@@ -134,7 +134,7 @@ func TestKeyFailuresHaveAKind(t *testing.T) {
 		err  error
 		want provider.Kind
 	}{
-		"any error":            {ctx: t.Context(), err: cause, want: provider.Misconfigured},
+		"any error":            {ctx: t.Context(), err: cause, want: provider.Unavailable},
 		"an error with a kind": {ctx: t.Context(), err: busy, want: provider.Busy},
 		"the context's end":    {ctx: cancelled, err: cancelled.Err(), want: provider.Unavailable},
 		"no key":               {ctx: t.Context(), want: provider.Misconfigured},
@@ -154,6 +154,24 @@ func TestKeyFailuresHaveAKind(t *testing.T) {
 				t.Errorf("%q prints its cause", err)
 			}
 		})
+	}
+}
+
+func TestALostKeyStopsSigningAndNotVerification(t *testing.T) {
+	w := newWorld(t)
+	issuer := w.issuer(issuerURL)
+	token := login(t, issuer, request()).Value
+	keys := w.keys
+	keys.Unusable = provider.Errorf(provider.Misconfigured, "signing key Secret default-key-x is gone")
+	w.set(keys, nil)
+
+	_, err := issuer.Login(t.Context(), request())
+	wantKind(t, err, provider.Misconfigured)
+	if !strings.Contains(err.Error(), "default-key-x is gone") {
+		t.Errorf("%q does not tell what is wrong", err)
+	}
+	if _, err := issuer.Verify(t.Context(), token); err != nil {
+		t.Errorf("a token of a key that is still there does not verify: %v", err)
 	}
 }
 
@@ -189,7 +207,7 @@ func TestCheckLooksAtTheTokenAlone(t *testing.T) {
 	w.set(embedded.KeySet{}, errors.New("gone"))
 	req.Token = login(t, newWorld(t).issuer(issuerURL), req).Value
 	_, err := issuer.Check(t.Context(), req)
-	wantKind(t, err, provider.Misconfigured)
+	wantKind(t, err, provider.Unavailable)
 }
 
 func TestNothingIsPendingAndNothingToRevoke(t *testing.T) {

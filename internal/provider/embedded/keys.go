@@ -47,6 +47,9 @@ type KeySet struct {
 	// Keys are all that are published: the active one, those that have signed tokens which may still be valid, and those that
 	// are yet to sign. They are served in this order.
 	Keys []Key
+	// Unusable says why nothing is to be signed for now; nil when all is well. What is published verifies tokens all the same: a key
+	// that is lost takes its own tokens along, and not those of the others.
+	Unusable error
 }
 
 // KeySource gives an issuer its keys. It is asked for each token that is signed or verified, so it should answer from memory. Its
