@@ -5,18 +5,21 @@ import (
 	"k8s.io/apimachinery/pkg/runtime"
 )
 
-// Provider is what SessionProvider and ClusterSessionProvider have in common.
+// Provider is what SessionProvider and ClusterSessionProvider have in
+// common.
 // +kubebuilder:object:generate=false
 type Provider interface {
 	metav1.Object
 	runtime.Object
-	// ProviderSpec returns the part of the spec that both kinds have; it is the object's own, not a copy.
+	// ProviderSpec returns the part of the spec that both kinds have; it is the
+	// object's own, not a copy.
 	ProviderSpec() *SessionProviderSpec
 	// ProviderStatus returns the object's own status, not a copy.
 	ProviderStatus() *SessionProviderStatus
 }
 
-// SessionProvider says how the sessions of its namespace get their tokens. It reads Secrets of its own namespace only.
+// SessionProvider says how the sessions of its namespace get their tokens.
+// It reads Secrets of its own namespace only.
 //
 // +kubebuilder:object:root=true
 // +kubebuilder:subresource:status
@@ -58,8 +61,9 @@ type SessionProviderList struct {
 	Items           []SessionProvider `json:"items"`
 }
 
-// ClusterSessionProvider says how sessions of any namespace that its allow rules name get their tokens. It reads Secrets of the
-// controller's namespace only.
+// ClusterSessionProvider says how sessions of any namespace that its allow
+// rules name get their tokens. It reads Secrets of the controller's
+// namespace only.
 //
 // +kubebuilder:object:root=true
 // +kubebuilder:subresource:status
@@ -76,7 +80,8 @@ type ClusterSessionProvider struct {
 	// +optional
 	metav1.ObjectMeta `json:"metadata,omitempty"`
 
-	// spec says how tokens are got, exactly one of embedded, oauth2 and webhook, and whom the provider serves.
+	// spec says how tokens are got, exactly one of embedded, oauth2 and webhook,
+	// and whom the provider serves.
 	// +required
 	Spec ClusterSessionProviderSpec `json:"spec,omitzero"`
 
@@ -108,7 +113,8 @@ type ClusterSessionProviderList struct {
 // +kubebuilder:validation:XValidation:rule="(has(self.embedded) ? 1 : 0) + (has(self.oauth2) ? 1 : 0) + (has(self.webhook) ? 1 : 0) == 1",message="must have exactly one of embedded, oauth2 and webhook: write 'embedded: {}' for the controller's own issuer"
 // +kubebuilder:validation:MinProperties=1
 type SessionProviderSpec struct {
-	// embedded is the controller's own issuer: it signs the tokens with a key of this provider's own.
+	// embedded is the controller's own issuer: it signs the tokens with a key of
+	// this provider's own.
 	// +optional
 	Embedded *EmbeddedProvider `json:"embedded,omitempty"`
 
@@ -120,7 +126,8 @@ type SessionProviderSpec struct {
 	// +optional
 	Webhook *WebhookProvider `json:"webhook,omitempty"`
 
-	// secureLogin demands the user's auth token: without it there is no login and no renewal. Default: false.
+	// secureLogin demands the user's auth token: without it there is no login
+	// and no renewal. Default: false.
 	// +optional
 	SecureLogin *bool `json:"secureLogin,omitempty"`
 
@@ -136,8 +143,9 @@ type SessionProviderSpec struct {
 type ClusterSessionProviderSpec struct {
 	SessionProviderSpec `json:",inline"`
 
-	// allow says whom the provider serves: a session is served when one rule fits it. Without a rule, nobody is; the rule {} allows
-	// everybody. Up to 64 rules.
+	// allow says whom the provider serves: a session is served when one rule
+	// fits it. Without a rule, nobody is; the rule {} allows everybody. Up to 64
+	// rules.
 	// +listType=atomic
 	// +kubebuilder:validation:MinItems=1
 	// +kubebuilder:validation:MaxItems=64
@@ -145,9 +153,11 @@ type ClusterSessionProviderSpec struct {
 	Allow []AllowRule `json:"allow,omitempty"`
 }
 
-// AllowRule fits a session when everything that it gives does; a list left out allows any.
+// AllowRule fits a session when everything that it gives does; a list left
+// out allows any.
 type AllowRule struct {
-	// namespaceSelector selects the session's namespace by its labels. Left out, or empty: every namespace.
+	// namespaceSelector selects the session's namespace by its labels. Left out,
+	// or empty: every namespace.
 	// +optional
 	NamespaceSelector *metav1.LabelSelector `json:"namespaceSelector,omitempty"`
 
@@ -160,8 +170,9 @@ type AllowRule struct {
 	// +optional
 	MerchantIDs []string `json:"merchantIDs,omitempty"`
 
-	// userEmailDomains has the domains, compared without regard to case, that the user's e-mail address must be of; up to 256. A
-	// session that names no user fits no rule that has one.
+	// userEmailDomains has the domains, compared without regard to case, that
+	// the user's e-mail address must be of; up to 256. A session that names no
+	// user fits no rule that has one.
 	// +listType=set
 	// +kubebuilder:validation:MinItems=1
 	// +kubebuilder:validation:MaxItems=256
@@ -190,19 +201,23 @@ type AllowRule struct {
 	Audiences []string `json:"audiences,omitempty"`
 }
 
-// EmbeddedProvider is the controller's own issuer of ES256 access tokens (RFC 9068).
+// EmbeddedProvider is the controller's own issuer of ES256 access tokens
+// (RFC 9068).
 type EmbeddedProvider struct {
-	// issuerURL is the claim iss, and where discovery document, JWKS and introspection are found: https, without query and fragment,
-	// up to 2048 characters. Default: the manager's own address and the provider's place in it. Where it is set, whoever serves that
-	// URL passes requests on to the provider's place. No two providers may have the same.
+	// issuerURL is the claim iss, and where discovery document, JWKS and
+	// introspection are found: https, without query and fragment, up to 2048
+	// characters. Default: the manager's own address and the provider's place in
+	// it. Where it is set, whoever serves that URL passes requests on to the
+	// provider's place. No two providers may have the same.
 	// +kubebuilder:validation:MinLength=1
 	// +kubebuilder:validation:MaxLength=2048
 	// +kubebuilder:validation:XValidation:rule="isURL(self) && url(self).getScheme() == 'https' && url(self).getHost() != '' && !self.contains('?') && !self.contains('#')",message="must be an https URL without query and fragment, such as https://sessions.example.com/default"
 	// +optional
 	IssuerURL string `json:"issuerURL,omitempty"`
 
-	// keyRotationInterval is how long a key signs before the next takes over, in Go's notation: 24h to 8760h, default 2160h (90
-	// days). Public keys stay published until the last token that they signed is over.
+	// keyRotationInterval is how long a key signs before the next takes over, in
+	// Go's notation: 24h to 8760h, default 2160h (90 days). Public keys stay
+	// published until the last token that they signed is over.
 	// +default="2160h"
 	// +kubebuilder:validation:Type=string
 	// +kubebuilder:validation:MinLength=2
@@ -223,21 +238,25 @@ const (
 	GrantDeviceCode Grant = "DeviceCode"
 	// GrantTokenExchange is RFC 8693, with the auth token as the subject token.
 	GrantTokenExchange Grant = "TokenExchange"
-	// GrantJWTBearer is RFC 7523 section 2.1, with the auth token as the assertion.
+	// GrantJWTBearer is RFC 7523 section 2.1, with the auth token as the
+	// assertion.
 	GrantJWTBearer Grant = "JWTBearer"
 )
 
 // OAuth2Provider is an OAuth 2.0 or OpenID Connect server.
 type OAuth2Provider struct {
-	// issuerURL is the server's issuer identifier, from which everything else is discovered (OpenID Connect Discovery, RFC 8414): an
-	// http or https URL without query and fragment, up to 2048 characters. Plain http is refused unless the manager allows it.
+	// issuerURL is the server's issuer identifier, from which everything else is
+	// discovered (OpenID Connect Discovery, RFC 8414): an http or https URL
+	// without query and fragment, up to 2048 characters. Plain http is refused
+	// unless the manager allows it.
 	// +kubebuilder:validation:MinLength=1
 	// +kubebuilder:validation:MaxLength=2048
 	// +kubebuilder:validation:XValidation:rule="isURL(self) && url(self).getScheme() in ['https', 'http'] && url(self).getHost() != '' && !self.contains('?') && !self.contains('#')",message="must be an https URL without query and fragment, such as https://idp.example.com"
 	// +required
 	IssuerURL string `json:"issuerURL,omitempty"`
 
-	// clientID is the controller's client identifier at the server; up to 256 characters.
+	// clientID is the controller's client identifier at the server; up to 256
+	// characters.
 	// +kubebuilder:validation:MinLength=1
 	// +kubebuilder:validation:MaxLength=256
 	// +required
@@ -248,12 +267,14 @@ type OAuth2Provider struct {
 	// +optional
 	ClientAuthentication ClientAuthentication `json:"clientAuthentication,omitzero"`
 
-	// grant is how tokens are got: ClientCredentials (default), DeviceCode, TokenExchange or JWTBearer.
+	// grant is how tokens are got: ClientCredentials (default), DeviceCode,
+	// TokenExchange or JWTBearer.
 	// +default="ClientCredentials"
 	// +optional
 	Grant Grant `json:"grant,omitempty"`
 
-	// scopes are asked for beside the session's own; up to 32 of up to 64 characters.
+	// scopes are asked for beside the session's own; up to 32 of up to 64
+	// characters.
 	// +listType=set
 	// +kubebuilder:validation:MinItems=1
 	// +kubebuilder:validation:MaxItems=32
@@ -263,12 +284,14 @@ type OAuth2Provider struct {
 	// +optional
 	Scopes []string `json:"scopes,omitempty"`
 
-	// introspection says how often the server is asked whether tokens still hold (RFC 7662).
+	// introspection says how often the server is asked whether tokens still hold
+	// (RFC 7662).
 	// +default={"interval": "5m"}
 	// +optional
 	Introspection Introspection `json:"introspection,omitzero"`
 
-	// errors maps the server's own error strings to what they mean here; up to 64.
+	// errors maps the server's own error strings to what they mean here; up to
+	// 64.
 	// +listType=map
 	// +listMapKey=error
 	// +kubebuilder:validation:MinItems=1
@@ -276,7 +299,8 @@ type OAuth2Provider struct {
 	// +optional
 	Errors []ErrorMapping `json:"errors,omitempty"`
 
-	// caBundle has the certificates, PEM, that the server's certificate is checked against; up to 64 KiB. Default: the system's.
+	// caBundle has the certificates, PEM, that the server's certificate is
+	// checked against; up to 64 KiB. Default: the system's.
 	// +kubebuilder:validation:MinLength=1
 	// +kubebuilder:validation:MaxLength=65536
 	// +optional
@@ -288,9 +312,11 @@ type OAuth2Provider struct {
 type ClientAuthenticationMethod string
 
 const (
-	// ClientSecretBasic sends the secret in the Authorization header (RFC 6749 section 2.3.1).
+	// ClientSecretBasic sends the secret in the Authorization header (RFC 6749
+	// section 2.3.1).
 	ClientSecretBasic ClientAuthenticationMethod = "ClientSecretBasic"
-	// ClientSecretPost sends the secret in the request's body (RFC 6749 section 2.3.1).
+	// ClientSecretPost sends the secret in the request's body (RFC 6749 section
+	// 2.3.1).
 	ClientSecretPost ClientAuthenticationMethod = "ClientSecretPost"
 	// PrivateKeyJWT signs an assertion (RFC 7523 section 2.2).
 	PrivateKeyJWT ClientAuthenticationMethod = "PrivateKeyJWT"
@@ -298,7 +324,8 @@ const (
 	ClientAuthenticationNone ClientAuthenticationMethod = "None"
 )
 
-// ClientAuthentication is how the controller proves itself to an OAuth 2.0 server.
+// ClientAuthentication is how the controller proves itself to an OAuth 2.0
+// server.
 //
 // +kubebuilder:validation:XValidation:rule="self.method == 'None' ? !has(self.secretRef) : has(self.secretRef)",fieldPath=".secretRef",message="must name the Secret with the client's secret or private key; only method None has none"
 type ClientAuthentication struct {
@@ -306,13 +333,15 @@ type ClientAuthentication struct {
 	// +required
 	Method ClientAuthenticationMethod `json:"method,omitempty"`
 
-	// secretRef names the client's secret, or its private key in PEM. A SessionProvider's is in its namespace, a
-	// ClusterSessionProvider's in the controller's.
+	// secretRef names the client's secret, or its private key in PEM. A
+	// SessionProvider's is in its namespace, a ClusterSessionProvider's in the
+	// controller's.
 	// +optional
 	SecretRef *SecretKeyReference `json:"secretRef,omitempty"`
 }
 
-// SecretKeyReference names one key of a Secret, in the provider's namespace or, for a ClusterSessionProvider, the controller's.
+// SecretKeyReference names one key of a Secret, in the provider's namespace
+// or, for a ClusterSessionProvider, the controller's.
 type SecretKeyReference struct {
 	// name of the Secret.
 	// +kubebuilder:validation:MinLength=1
@@ -329,7 +358,8 @@ type SecretKeyReference struct {
 	Key string `json:"key,omitempty"`
 }
 
-// SecretReference names a Secret, in the provider's namespace or, for a ClusterSessionProvider, the controller's.
+// SecretReference names a Secret, in the provider's namespace or, for a
+// ClusterSessionProvider, the controller's.
 type SecretReference struct {
 	// name of the Secret.
 	// +kubebuilder:validation:MinLength=1
@@ -343,7 +373,8 @@ type SecretReference struct {
 //
 // +kubebuilder:validation:MinProperties=1
 type Introspection struct {
-	// interval between two questions about one session, in Go's notation: 10s to 24h, default 5m; 0s: never.
+	// interval between two questions about one session, in Go's notation: 10s to
+	// 24h, default 5m; 0s: never.
 	// +default="5m"
 	// +kubebuilder:validation:Type=string
 	// +kubebuilder:validation:MinLength=2
@@ -359,17 +390,20 @@ type ErrorMeaning string
 
 // ErrorMapping gives a server's error string a meaning.
 type ErrorMapping struct {
-	// error is the server's string, as in the field error of RFC 6749 section 5.2; up to 64 characters.
+	// error is the server's string, as in the field error of RFC 6749 section
+	// 5.2; up to 64 characters.
 	// +kubebuilder:validation:MinLength=1
 	// +kubebuilder:validation:MaxLength=64
 	// +required
 	Error string `json:"error,omitempty"`
 
-	// as is what it means: Banned, Rejected, GrantDead, Busy, Unavailable or AuthTokenMissing.
+	// as is what it means: Banned, Rejected, GrantDead, Busy, Unavailable or
+	// AuthTokenMissing.
 	// +required
 	As ErrorMeaning `json:"as,omitempty"`
 
-	// code is what status.error.code then says, a word in UpperCamelCase; default: the server's string.
+	// code is what status.error.code then says, a word in UpperCamelCase;
+	// default: the server's string.
 	// +kubebuilder:validation:MinLength=1
 	// +kubebuilder:validation:MaxLength=64
 	// +kubebuilder:validation:XValidation:rule="self.matches('^[A-Z][A-Za-z0-9]*$')",message="must be one word in UpperCamelCase, such as UserBanned"
@@ -386,7 +420,8 @@ type WebhookProvider struct {
 	// +required
 	URL string `json:"url,omitempty"`
 
-	// caBundle has the certificates, PEM, that the server's certificate is checked against; up to 64 KiB. Default: the system's.
+	// caBundle has the certificates, PEM, that the server's certificate is
+	// checked against; up to 64 KiB. Default: the system's.
 	// +kubebuilder:validation:MinLength=1
 	// +kubebuilder:validation:MaxLength=65536
 	// +optional
@@ -408,7 +443,8 @@ type WebhookProvider struct {
 //
 // +kubebuilder:validation:XValidation:rule="has(self.bearerTokenSecretRef) != has(self.clientCertificateSecretRef)",message="must have exactly one of bearerTokenSecretRef and clientCertificateSecretRef"
 type WebhookAuthentication struct {
-	// bearerTokenSecretRef names a token that is sent in the Authorization header (RFC 6750).
+	// bearerTokenSecretRef names a token that is sent in the Authorization
+	// header (RFC 6750).
 	// +optional
 	BearerTokenSecretRef *SecretKeyReference `json:"bearerTokenSecretRef,omitempty"`
 
@@ -421,7 +457,8 @@ type WebhookAuthentication struct {
 //
 // +kubebuilder:validation:MinProperties=1
 type RateLimit struct {
-	// requestsPerSecond is how many requests a second the provider is sent over time: 1 to 10000, default 50.
+	// requestsPerSecond is how many requests a second the provider is sent over
+	// time: 1 to 10000, default 50.
 	// +default=50
 	// +kubebuilder:validation:Minimum=1
 	// +kubebuilder:validation:Maximum=10000
@@ -464,20 +501,23 @@ const (
 //
 // +kubebuilder:validation:MinProperties=1
 type SessionProviderStatus struct {
-	// conditions tell how the provider is: Ready, and, only while true, Reconciling and Stalled.
+	// conditions tell how the provider is: Ready, and, only while true,
+	// Reconciling and Stalled.
 	// +listType=map
 	// +listMapKey=type
 	// +kubebuilder:validation:MaxItems=8
 	// +optional
 	Conditions []metav1.Condition `json:"conditions,omitempty"`
 
-	// observedGeneration is the generation of spec that this status speaks of; -1 until the controller has seen the object.
+	// observedGeneration is the generation of spec that this status speaks of;
+	// -1 until the controller has seen the object.
 	// +default=-1
 	// +kubebuilder:validation:Minimum=-1
 	// +optional
 	ObservedGeneration int64 `json:"observedGeneration,omitempty"`
 
-	// issuerURL is the claim iss of an embedded provider's tokens, and where its discovery document is.
+	// issuerURL is the claim iss of an embedded provider's tokens, and where its
+	// discovery document is.
 	// +kubebuilder:validation:MinLength=1
 	// +kubebuilder:validation:MaxLength=2048
 	// +optional
@@ -489,8 +529,9 @@ type SessionProviderStatus struct {
 	// +optional
 	Supports []ProviderFeature `json:"supports,omitempty"`
 
-	// keyIDs has the signing keys (the header kid) of an embedded provider that are published. A key Secret that is gone while its key
-	// stands here is an error, and not a reason to make another.
+	// keyIDs has the signing keys (the header kid) of an embedded provider that
+	// are published. A key Secret that is gone while its key stands here is an
+	// error, and not a reason to make another.
 	// +listType=set
 	// +kubebuilder:validation:MaxItems=400
 	// +kubebuilder:validation:items:MinLength=1

@@ -4,12 +4,15 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 )
 
-// Annotations by which people and tools ask for a change now, without a change of spec. The value is opaque: a request is open while it
-// differs from the value in status that was handled last.
+// Annotations by which people and tools ask for a change now, without a
+// change of spec. The value is opaque: a request is open while it differs
+// from the value in status that was handled last.
 const (
-	// AnnotationLoginRequested asks for a login. It lifts a hold; a session that is established already is confirmed and left alone.
+	// AnnotationLoginRequested asks for a login. It lifts a hold; a session that
+	// is established already is confirmed and left alone.
 	AnnotationLoginRequested = "terminals.dev/login-requested"
-	// AnnotationRenewRequested asks for a renewal of the access token before its time.
+	// AnnotationRenewRequested asks for a renewal of the access token before its
+	// time.
 	AnnotationRenewRequested = "terminals.dev/renew-requested"
 )
 
@@ -24,7 +27,8 @@ const (
 	PhaseEstablishing Phase = "Establishing"
 	// PhaseEstablished means: the token is in its Secret and valid.
 	PhaseEstablished Phase = "Established"
-	// PhaseTokenExpired means: the token's time is over and its renewal is still being tried.
+	// PhaseTokenExpired means: the token's time is over and its renewal is still
+	// being tried.
 	PhaseTokenExpired Phase = "TokenExpired"
 	// PhaseTerminated means: a ban is in force.
 	PhaseTerminated Phase = "Terminated"
@@ -83,11 +87,13 @@ type HoldReason string
 const (
 	// HoldSignedOut means: somebody signed the session out.
 	HoldSignedOut HoldReason = "SignedOut"
-	// HoldInvalidated means: what the session was bound to has changed, or its grant is dead.
+	// HoldInvalidated means: what the session was bound to has changed, or its
+	// grant is dead.
 	HoldInvalidated HoldReason = "Invalidated"
 	// HoldFinished means: a OneShot session is over.
 	HoldFinished HoldReason = "Finished"
-	// HoldAborted means: the person who was to confirm the login said no, or did not answer in time.
+	// HoldAborted means: the person who was to confirm the login said no, or did
+	// not answer in time.
 	HoldAborted HoldReason = "Aborted"
 	// HoldRejected means: the provider refused the login.
 	HoldRejected HoldReason = "Rejected"
@@ -110,7 +116,8 @@ const (
 	FlowError FlowState = "Error"
 )
 
-// History is what a session's life comes to so far, as terminal applications know it.
+// History is what a session's life comes to so far, as terminal applications
+// know it.
 // +kubebuilder:validation:Enum=LoggedIn;LoggedInOneShot;LoggedOut;Aborted;Error
 type History string
 
@@ -119,16 +126,19 @@ const (
 	HistoryLoggedIn History = "LoggedIn"
 	// HistoryLoggedInOneShot means: a OneShot session is established.
 	HistoryLoggedInOneShot History = "LoggedInOneShot"
-	// HistoryLoggedOut means: the session is over: signed out, finished or invalidated.
+	// HistoryLoggedOut means: the session is over: signed out, finished or
+	// invalidated.
 	HistoryLoggedOut History = "LoggedOut"
-	// HistoryAborted means: the login was denied or timed out by the person who was to confirm it.
+	// HistoryAborted means: the login was denied or timed out by the person who
+	// was to confirm it.
 	HistoryAborted History = "Aborted"
 	// HistoryError means: the session was refused or banned.
 	HistoryError History = "Error"
 )
 
-// TerminalSession is the login session of one user on one payment or POS terminal: how it is wanted (spec) and how it is (status). The
-// access token is kept in a Secret beside it.
+// TerminalSession is the login session of one user on one payment or POS
+// terminal: how it is wanted (spec) and how it is (status). The access token
+// is kept in a Secret beside it.
 //
 // +kubebuilder:object:root=true
 // +kubebuilder:subresource:status
@@ -159,11 +169,13 @@ type TerminalSession struct {
 	// +optional
 	metav1.ObjectMeta `json:"metadata,omitempty"`
 
-	// spec is the session as it is wanted. People and pipelines write it; the controller never does.
+	// spec is the session as it is wanted. People and pipelines write it; the
+	// controller never does.
 	// +required
 	Spec TerminalSessionSpec `json:"spec,omitzero"`
 
-	// status is the session as it is. The controller writes it, status.client aside, which is the gateway's.
+	// status is the session as it is. The controller writes it, status.client
+	// aside, which is the gateway's.
 	// +default={"observedGeneration": -1, "phase": "NotLoggedIn"}
 	// +optional
 	Status TerminalSessionStatus `json:"status,omitzero"`
@@ -184,40 +196,46 @@ type TerminalSessionSpec struct {
 	// +required
 	Terminal Terminal `json:"terminal,omitzero"`
 
-	// merchantID is the merchant on whose behalf the terminal acts: 1 to 64 letters, digits, '.', '_', ':' or '-'.
+	// merchantID is the merchant on whose behalf the terminal acts: 1 to 64
+	// letters, digits, '.', '_', ':' or '-'.
 	// +kubebuilder:validation:MinLength=1
 	// +kubebuilder:validation:MaxLength=64
 	// +kubebuilder:validation:XValidation:rule="self.matches('^[A-Za-z0-9]([A-Za-z0-9._:-]*[A-Za-z0-9])?$')",message="must be letters, digits, '.', '_', ':' or '-', beginning and ending with a letter or digit, such as acme"
 	// +optional
 	MerchantID string `json:"merchantID,omitempty"`
 
-	// user is who is to be logged in. Left out, it is whoever logs in, and status.user tells who that was.
+	// user is who is to be logged in. Left out, it is whoever logs in, and
+	// status.user tells who that was.
 	// +optional
 	User *User `json:"user,omitempty"`
 
-	// providerRef says where the access token comes from. Default: the ClusterSessionProvider named default.
+	// providerRef says where the access token comes from. Default: the
+	// ClusterSessionProvider named default.
 	// +default={"kind": "ClusterSessionProvider", "name": "default"}
 	// +optional
 	ProviderRef ProviderReference `json:"providerRef,omitzero"`
 
-	// desiredState is LoggedIn (default), or LoggedOut, which ends the session and keeps it ended.
+	// desiredState is LoggedIn (default), or LoggedOut, which ends the session
+	// and keeps it ended.
 	// +default="LoggedIn"
 	// +optional
 	DesiredState DesiredState `json:"desiredState,omitempty"`
 
-	// type is Continuous (default): the token is renewed in time until somebody ends the session. Or OneShot: never renewed, over at
-	// its expiry.
+	// type is Continuous (default): the token is renewed in time until somebody
+	// ends the session. Or OneShot: never renewed, over at its expiry.
 	// +default="Continuous"
 	// +optional
 	Type SessionType `json:"type,omitempty"`
 
-	// purpose is what the login is for, and is passed to the provider: Login (default), Registration or AppLogin.
+	// purpose is what the login is for, and is passed to the provider: Login
+	// (default), Registration or AppLogin.
 	// +default="Login"
 	// +optional
 	Purpose Purpose `json:"purpose,omitempty"`
 
-	// relogin says what follows an invalidation (a payment app updated or restarted, a link lost, a dead grant): Automatic (default)
-	// logs in anew, OnRequest waits for a login request.
+	// relogin says what follows an invalidation (a payment app updated or
+	// restarted, a link lost, a dead grant): Automatic (default) logs in anew,
+	// OnRequest waits for a login request.
 	// +default="Automatic"
 	// +optional
 	Relogin Relogin `json:"relogin,omitempty"`
@@ -227,8 +245,9 @@ type TerminalSessionSpec struct {
 	// +optional
 	Token TokenSpec `json:"token,omitzero"`
 
-	// authTokenSecretRef names the Secret with the auth token by which the user proves himself, where the provider has secure login.
-	// It is in the session's own namespace.
+	// authTokenSecretRef names the Secret with the auth token by which the user
+	// proves himself, where the provider has secure login. It is in the
+	// session's own namespace.
 	// +optional
 	AuthTokenSecretRef *TokenKeyReference `json:"authTokenSecretRef,omitempty"`
 
@@ -240,9 +259,10 @@ type TerminalSessionSpec struct {
 	// +optional
 	Display *Display `json:"display,omitempty"`
 
-	// ttlSecondsAfterFinished deletes this object that many seconds after the session was signed out, finished or terminated; not
-	// while desiredState is LoggedOut. Left out: never. Where a pipeline re-creates the object it starts anew: to keep somebody
-	// out, use a ban.
+	// ttlSecondsAfterFinished deletes this object that many seconds after the
+	// session was signed out, finished or terminated; not while desiredState is
+	// LoggedOut. Left out: never. Where a pipeline re-creates the object it
+	// starts anew: to keep somebody out, use a ban.
 	// +kubebuilder:validation:Minimum=0
 	// +optional
 	TTLSecondsAfterFinished *int32 `json:"ttlSecondsAfterFinished,omitempty"`
@@ -257,7 +277,8 @@ type Terminal struct {
 	// +required
 	ID string `json:"id,omitempty"`
 
-	// serialNumber is the device's serial number (TSN), where it is known: 1 to 64 letters, digits, '.', '_', ':' or '-'.
+	// serialNumber is the device's serial number (TSN), where it is known: 1 to
+	// 64 letters, digits, '.', '_', ':' or '-'.
 	// +kubebuilder:validation:MinLength=1
 	// +kubebuilder:validation:MaxLength=64
 	// +kubebuilder:validation:XValidation:rule="self.matches('^[A-Za-z0-9]([A-Za-z0-9._:-]*[A-Za-z0-9])?$')",message="must be letters, digits, '.', '_', ':' or '-', beginning and ending with a letter or digit, such as SN-93AX"
@@ -267,8 +288,9 @@ type Terminal struct {
 
 // User is who is to be logged in.
 type User struct {
-	// email is the user's e-mail address, up to 254 characters. It is compared without regard to case, and the identity that the
-	// provider returns must be this one.
+	// email is the user's e-mail address, up to 254 characters. It is compared
+	// without regard to case, and the identity that the provider returns must be
+	// this one.
 	// +kubebuilder:validation:MinLength=3
 	// +kubebuilder:validation:MaxLength=254
 	// +kubebuilder:validation:XValidation:rule="self.matches('^[^@\\\\s]+@[^@\\\\s]+$')",message="must be one e-mail address, such as anna@acme.example"
@@ -297,7 +319,8 @@ const (
 //
 // +kubebuilder:validation:MinProperties=1
 type ProviderReference struct {
-	// kind is ClusterSessionProvider (default), or SessionProvider for one in the session's own namespace.
+	// kind is ClusterSessionProvider (default), or SessionProvider for one in
+	// the session's own namespace.
 	// +default="ClusterSessionProvider"
 	// +optional
 	Kind ProviderKind `json:"kind,omitempty"`
@@ -316,8 +339,8 @@ type ProviderReference struct {
 // +kubebuilder:validation:XValidation:rule="!has(self.renewBefore) || !has(self.lifetime) || duration(self.renewBefore) < duration(self.lifetime)",fieldPath=".renewBefore",message="must be below lifetime: make renewBefore shorter, or leave it out for a third of the lifetime"
 // +kubebuilder:validation:MinProperties=1
 type TokenSpec struct {
-	// lifetime is how long an access token is asked to live, in Go's notation: 1m to 8760h, default 720h (30 days). The provider may
-	// give less.
+	// lifetime is how long an access token is asked to live, in Go's notation:
+	// 1m to 8760h, default 720h (30 days). The provider may give less.
 	// +default="720h"
 	// +kubebuilder:validation:Type=string
 	// +kubebuilder:validation:MinLength=2
@@ -326,8 +349,10 @@ type TokenSpec struct {
 	// +optional
 	Lifetime *metav1.Duration `json:"lifetime,omitempty"`
 
-	// renewBefore is how long before its expiry the token is renewed, in Go's notation: at least 1s and below lifetime. Default: a
-	// third of the lifetime that was received. Renewal is spread a little earlier, and never before half the lifetime.
+	// renewBefore is how long before its expiry the token is renewed, in Go's
+	// notation: at least 1s and below lifetime. Default: a third of the lifetime
+	// that was received. Renewal is spread a little earlier, and never before
+	// half the lifetime.
 	// +kubebuilder:validation:Type=string
 	// +kubebuilder:validation:MinLength=2
 	// +kubebuilder:validation:MaxLength=32
@@ -335,15 +360,17 @@ type TokenSpec struct {
 	// +optional
 	RenewBefore *metav1.Duration `json:"renewBefore,omitempty"`
 
-	// secretName is the Secret that keeps the token, in the session's namespace; default: the session's name with -token. Changing
-	// it moves the Secret. A Secret of that name that is not the session's is never touched.
+	// secretName is the Secret that keeps the token, in the session's namespace;
+	// default: the session's name with -token. Changing it moves the Secret. A
+	// Secret of that name that is not the session's is never touched.
 	// +kubebuilder:validation:MinLength=1
 	// +kubebuilder:validation:MaxLength=253
 	// +kubebuilder:validation:XValidation:rule="self.matches('^[a-z0-9]([-a-z0-9]*[a-z0-9])?([.][a-z0-9]([-a-z0-9]*[a-z0-9])?)*$')",message="must be a DNS name, since it names a Secret: lower-case letters, digits, '-' or '.', such as till-07-token"
 	// +optional
 	SecretName string `json:"secretName,omitempty"`
 
-	// scopes are asked for (RFC 6749 section 3.3), beside those of the provider; up to 16 of up to 64 characters.
+	// scopes are asked for (RFC 6749 section 3.3), beside those of the provider;
+	// up to 16 of up to 64 characters.
 	// +listType=set
 	// +kubebuilder:validation:MinItems=1
 	// +kubebuilder:validation:MaxItems=16
@@ -353,7 +380,8 @@ type TokenSpec struct {
 	// +optional
 	Scopes []string `json:"scopes,omitempty"`
 
-	// audiences are who the token is meant for (RFC 8707, RFC 9068); up to 8 of up to 256 characters. Default: the provider's own.
+	// audiences are who the token is meant for (RFC 8707, RFC 9068); up to 8 of
+	// up to 256 characters. Default: the provider's own.
 	// +listType=set
 	// +kubebuilder:validation:MinItems=1
 	// +kubebuilder:validation:MaxItems=8
@@ -384,7 +412,8 @@ type TokenKeyReference struct {
 
 // Heartbeat bounds a terminal's silence.
 type Heartbeat struct {
-	// timeout is how long the terminal may be silent before its session ends, in Go's notation: at least 30s.
+	// timeout is how long the terminal may be silent before its session ends, in
+	// Go's notation: at least 30s.
 	// +kubebuilder:validation:Type=string
 	// +kubebuilder:validation:MinLength=2
 	// +kubebuilder:validation:MaxLength=32
@@ -412,26 +441,31 @@ type Display struct {
 //
 // +kubebuilder:validation:MinProperties=1
 type TerminalSessionStatus struct {
-	// conditions tell how the session is: Ready (as spec, bans and people's acts ask), Established (there is a valid token), and,
-	// only while true, Reconciling (the controller is at it) and Stalled (only a change of configuration helps).
+	// conditions tell how the session is: Ready (as spec, bans and people's acts
+	// ask), Established (there is a valid token), and, only while true,
+	// Reconciling (the controller is at it) and Stalled (only a change of
+	// configuration helps).
 	// +listType=map
 	// +listMapKey=type
 	// +kubebuilder:validation:MaxItems=8
 	// +optional
 	Conditions []metav1.Condition `json:"conditions,omitempty"`
 
-	// observedGeneration is the generation of spec that this status speaks of; -1 until the controller has seen the object.
+	// observedGeneration is the generation of spec that this status speaks of;
+	// -1 until the controller has seen the object.
 	// +default=-1
 	// +kubebuilder:validation:Minimum=-1
 	// +optional
 	ObservedGeneration int64 `json:"observedGeneration,omitempty"`
 
-	// phase is where the session is in its life: NotLoggedIn, Establishing, Established, TokenExpired or Terminated.
+	// phase is where the session is in its life: NotLoggedIn, Establishing,
+	// Established, TokenExpired or Terminated.
 	// +default="NotLoggedIn"
 	// +optional
 	Phase Phase `json:"phase,omitempty"`
 
-	// sessionID names the session; a new one for each login, the same for its renewals.
+	// sessionID names the session; a new one for each login, the same for its
+	// renewals.
 	// +kubebuilder:validation:MinLength=1
 	// +kubebuilder:validation:MaxLength=64
 	// +optional
@@ -449,16 +483,19 @@ type TerminalSessionStatus struct {
 	// +optional
 	Flow *Flow `json:"flow,omitempty"`
 
-	// history is what the session's life comes to so far: LoggedIn, LoggedInOneShot, LoggedOut, Aborted or Error.
+	// history is what the session's life comes to so far: LoggedIn,
+	// LoggedInOneShot, LoggedOut, Aborted or Error.
 	// +optional
 	History History `json:"history,omitempty"`
 
-	// hold says why a session that is wanted is not being logged in. It goes with the next login request, when spec names another
-	// user, or when desiredState goes from LoggedOut to LoggedIn.
+	// hold says why a session that is wanted is not being logged in. It goes
+	// with the next login request, when spec names another user, or when
+	// desiredState goes from LoggedOut to LoggedIn.
 	// +optional
 	Hold *Hold `json:"hold,omitempty"`
 
-	// error is what went wrong last, where the session is not as it should be because of it.
+	// error is what went wrong last, where the session is not as it should be
+	// because of it.
 	// +optional
 	Error *SessionError `json:"error,omitempty"`
 
@@ -466,7 +503,8 @@ type TerminalSessionStatus struct {
 	// +optional
 	Token *TokenStatus `json:"token,omitempty"`
 
-	// attempt counts the calls to the provider, and tells when the next is due after a failure.
+	// attempt counts the calls to the provider, and tells when the next is due
+	// after a failure.
 	// +optional
 	Attempt *Attempt `json:"attempt,omitempty"`
 
@@ -474,17 +512,20 @@ type TerminalSessionStatus struct {
 	// +optional
 	Binding *Binding `json:"binding,omitempty"`
 
-	// client is what the terminal last reported. It belongs to the gateway, which writes it by server-side apply.
+	// client is what the terminal last reported. It belongs to the gateway,
+	// which writes it by server-side apply.
 	// +optional
 	Client *ClientStatus `json:"client,omitempty"`
 
-	// lastHandledLoginRequest is the value of the annotation terminals.dev/login-requested that was handled last.
+	// lastHandledLoginRequest is the value of the annotation
+	// terminals.dev/login-requested that was handled last.
 	// +kubebuilder:validation:MinLength=1
 	// +kubebuilder:validation:MaxLength=256
 	// +optional
 	LastHandledLoginRequest string `json:"lastHandledLoginRequest,omitempty"`
 
-	// lastHandledRenewRequest is the value of the annotation terminals.dev/renew-requested that was handled last.
+	// lastHandledRenewRequest is the value of the annotation
+	// terminals.dev/renew-requested that was handled last.
 	// +kubebuilder:validation:MinLength=1
 	// +kubebuilder:validation:MaxLength=256
 	// +optional
@@ -496,7 +537,8 @@ type TerminalSessionStatus struct {
 	// +optional
 	LastLogoutUID string `json:"lastLogoutUID,omitempty"`
 
-	// recent has the last three sessions that ended on this object, the newest first.
+	// recent has the last three sessions that ended on this object, the newest
+	// first.
 	// +listType=atomic
 	// +kubebuilder:validation:MaxItems=3
 	// +optional
@@ -530,7 +572,8 @@ type Flow struct {
 	// +optional
 	VerificationURI string `json:"verificationURI,omitempty"`
 
-	// verificationURIComplete is the same with the code filled in; made to be shown as a QR code.
+	// verificationURIComplete is the same with the code filled in; made to be
+	// shown as a QR code.
 	// +kubebuilder:validation:MinLength=1
 	// +kubebuilder:validation:MaxLength=2048
 	// +optional
@@ -569,7 +612,8 @@ type Hold struct {
 	// +optional
 	Message string `json:"message,omitempty"`
 
-	// user is the e-mail address that spec named when the hold began: a hold goes when spec names another.
+	// user is the e-mail address that spec named when the hold began: a hold
+	// goes when spec names another.
 	// +kubebuilder:validation:MinLength=1
 	// +kubebuilder:validation:MaxLength=254
 	// +optional
@@ -578,7 +622,8 @@ type Hold struct {
 
 // SessionError is what went wrong.
 type SessionError struct {
-	// code is a word for it in UpperCamelCase, the provider's own where it gave one.
+	// code is a word for it in UpperCamelCase, the provider's own where it gave
+	// one.
 	// +kubebuilder:validation:MinLength=1
 	// +kubebuilder:validation:MaxLength=64
 	// +required
@@ -599,8 +644,9 @@ type TokenStatus struct {
 	// +required
 	SecretName string `json:"secretName,omitempty"`
 
-	// secretVersion is the resourceVersion of the Secret as the controller wrote it: it tells, without reading the Secret, whether
-	// anybody else has changed it since.
+	// secretVersion is the resourceVersion of the Secret as the controller wrote
+	// it: it tells, without reading the Secret, whether anybody else has changed
+	// it since.
 	// +kubebuilder:validation:MinLength=1
 	// +kubebuilder:validation:MaxLength=64
 	// +optional
@@ -614,7 +660,8 @@ type TokenStatus struct {
 	// +required
 	ExpiresAt metav1.Time `json:"expiresAt,omitempty,omitzero"`
 
-	// renewAt is when the token is to be renewed; not there for a OneShot session.
+	// renewAt is when the token is to be renewed; not there for a OneShot
+	// session.
 	// +optional
 	RenewAt *metav1.Time `json:"renewAt,omitempty"`
 
@@ -626,7 +673,8 @@ type TokenStatus struct {
 
 // Attempt counts the calls to the provider.
 type Attempt struct {
-	// number of the last attempt. It only grows; together with the object's UID it is the provider's idempotency key.
+	// number of the last attempt. It only grows; together with the object's UID
+	// it is the provider's idempotency key.
 	// +kubebuilder:validation:Minimum=1
 	// +optional
 	Number int64 `json:"number,omitempty"`
@@ -636,12 +684,14 @@ type Attempt struct {
 	// +optional
 	Failures int32 `json:"failures,omitempty"`
 
-	// notBefore is when the next attempt is due after a failure. A change of spec or of the provider, or a request, lifts it.
+	// notBefore is when the next attempt is due after a failure. A change of
+	// spec or of the provider, or a request, lifts it.
 	// +optional
 	NotBefore *metav1.Time `json:"notBefore,omitempty"`
 
-	// providerVersion stands for the provider, and for the auth token's Secret, as they were at the last failure: when either
-	// changes, notBefore and the hold Rejected go. Opaque.
+	// providerVersion stands for the provider, and for the auth token's Secret,
+	// as they were at the last failure: when either changes, notBefore and the
+	// hold Rejected go. Opaque.
 	// +kubebuilder:validation:MinLength=1
 	// +kubebuilder:validation:MaxLength=64
 	// +optional
@@ -669,7 +719,8 @@ type Binding struct {
 	PaymentAppInstanceID string `json:"paymentAppInstanceID,omitempty"`
 }
 
-// ClientStatus is what a terminal last reported of itself. It is shown and compared, and never trusted.
+// ClientStatus is what a terminal last reported of itself. It is shown and
+// compared, and never trusted.
 type ClientStatus struct {
 	// application is the terminal application's name and version, as it says.
 	// +kubebuilder:validation:MinLength=1
@@ -683,7 +734,8 @@ type ClientStatus struct {
 	// +optional
 	Version string `json:"version,omitempty"`
 
-	// platform is iOS, Android, Desktop, Web or Other; what else a terminal says is kept as it is.
+	// platform is iOS, Android, Desktop, Web or Other; what else a terminal says
+	// is kept as it is.
 	// +kubebuilder:validation:MinLength=1
 	// +kubebuilder:validation:MaxLength=64
 	// +optional
