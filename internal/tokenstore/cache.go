@@ -1,0 +1,50 @@
+package tokenstore
+
+import (
+	"context"
+	"fmt"
+
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+)
+
+// Names of the indexes that a cache of Secrets' metadata needs.
+const (
+	// IndexSession has the session that a Secret is labelled with.
+	IndexSession = "session"
+	// IndexProvider has the provider that a signing key is labelled with.
+	IndexProvider = "provider"
+)
+
+// Strip is the transform for a cache of Secrets' metadata: what stays is identity, labels, owner and version.
+func Strip(object any) (any, error) {
+	m, ok := object.(*metav1.PartialObjectMetadata)
+	if !ok {
+		return object, nil
+	}
+	m.ObjectMeta = metav1.ObjectMeta{
+		Namespace: m.Namespace, Name: m.Name, UID: m.UID, ResourceVersion: m.ResourceVersion,
+		CreationTimestamp: m.CreationTimestamp, DeletionTimestamp: m.DeletionTimestamp,
+		Labels: m.Labels, OwnerReferences: m.OwnerReferences,
+	}
+	return m, nil
+}
+
+// Index adds the indexes to a cache.
+func Index(ctx context.Context, indexer client.FieldIndexer) error {
+	for index, label := range map[string]string{IndexSession: LabelSession, IndexProvider: LabelProvider} {
+		err := indexer.IndexField(ctx, newMetadata(), index, func(o client.Object) []string {
+			if value := o.GetLabels()[label]; value != "" {
+				return []string{value}
+			}
+			return nil
+		})
+		if err != nil {
+			return fmt.Errorf("indexing Secrets by label %s: %w", label, err)
+		}
+	}
+	return nil
+}
+
+// Watched is what a controller watches to hear of Secrets: their metadata alone.
+func Watched() client.Object { return newMetadata() }

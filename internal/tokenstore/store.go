@@ -1,0 +1,307 @@
+// Package tokenstore is the only code that knows how the controller's Secrets are laid out. It knows nothing of providers or of the
+// lifecycle: it finds, writes and deletes.
+//
+// All Secrets are watched as metadata alone, and a Secret is read only where its version is not the one that status has recorded.
+package tokenstore
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	v1 "terminals.dev/session-controller/api/v1"
+)
+
+const (
+	// TypeToken is the type of the Secret that keeps a session's access token.
+	TypeToken corev1.SecretType = "terminals.dev/token"
+	// LabelSession stands on every Secret of a session and holds the session's name.
+	LabelSession = "terminals.dev/session"
+
+	// KeyToken is the access token.
+	KeyToken = "token"
+	// KeyExpiresAt is the end of its time (RFC 3339).
+	KeyExpiresAt = "expiresAt"
+	// KeySessionID is the session that it is of: a reader never takes one session's token for another's.
+	KeySessionID = "sessionID"
+
+	// annotationIssue is what the controller needs to adopt a token after a crash, and annotationChecksum tells whether anybody has
+	// altered the Secret since.
+	annotationIssue    = "terminals.dev/issue"
+	annotationChecksum = "terminals.dev/checksum"
+)
+
+// ErrExists is returned by Put where a Secret has come up under the name that was free when it was looked at.
+var ErrExists = errors.New("a Secret of that name has come up meanwhile")
+
+// State says what is found under a name.
+type State int
+
+const (
+	// Absent means: nothing.
+	Absent State = iota
+	// Unchanged means: the session's Secret, in the version that was expected. It was not read.
+	Unchanged
+	// Intact means: the session's Secret, as the controller wrote it; Issue tells what is in it.
+	Intact
+	// Altered means: the session's Secret, and something else in it than the controller wrote.
+	Altered
+	// Leftover means: a Secret of an earlier session of the same name, which is gone.
+	Leftover
+	// Taken means: somebody else's.
+	Taken
+)
+
+// Found is a Secret as it was found.
+type Found struct {
+	State State
+	// Name, UID and Version are the Secret's own.
+	Name    string
+	UID     types.UID
+	Version string
+	// Issue is what an Intact Secret holds, the token aside.
+	Issue Issue
+}
+
+// Issue describes a token.
+type Issue struct {
+	SessionID string    `json:"sessionID"`
+	Attempt   int64     `json:"attempt"`
+	IssuedAt  time.Time `json:"issuedAt"`
+	ExpiresAt time.Time `json:"expiresAt"`
+	Email     string    `json:"email,omitempty"`
+	Subject   string    `json:"subject,omitempty"`
+}
+
+// Store finds, writes and deletes the Secrets of sessions.
+type Store struct {
+	// Metadata reads Secrets as PartialObjectMetadata, from a cache with the index of IndexSession.
+	Metadata client.Reader
+	// Live reads Secrets from the API server.
+	Live client.Reader
+	// Writer writes them.
+	Writer client.Writer
+}
+
+// Find says what is under a name. expected is the version that status has recorded; empty where none is expected.
+func (s *Store) Find(ctx context.Context, session *v1.TerminalSession, name, expected string) (Found, error) {
+	key := client.ObjectKey{Namespace: session.Namespace, Name: name}
+	known := newMetadata()
+	err := s.Metadata.Get(ctx, key, known)
+	switch {
+	case apierrors.IsNotFound(err) && expected == "":
+		return Found{State: Absent, Name: name}, nil
+	case err != nil && !apierrors.IsNotFound(err):
+		return Found{}, fmt.Errorf("looking up Secret %s: %w", key, err)
+	case err == nil && expected != "" && known.ResourceVersion == expected:
+		return found(known, Unchanged), nil
+	case err == nil && owner(known, session) != Intact:
+		return found(known, owner(known, session)), nil
+	}
+
+	// Something is not as recorded, or the cache is behind: only the API server knows.
+	secret := &corev1.Secret{}
+	if err := s.Live.Get(ctx, key, secret); apierrors.IsNotFound(err) {
+		return Found{State: Absent, Name: name}, nil
+	} else if err != nil {
+		return Found{}, fmt.Errorf("reading Secret %s: %w", key, err)
+	}
+	f := found(secret, owner(secret, session))
+	if f.State != Intact {
+		return f, nil
+	}
+	if expected != "" && f.Version == expected {
+		f.State = Unchanged
+		return f, nil
+	}
+	if secret.Type != TypeToken {
+		f.State = Taken
+		return f, nil
+	}
+	if f.Issue, err = parse(secret); err != nil {
+		f.State = Altered
+	}
+	return f, nil
+}
+
+// Put writes a token under found.Name: where nothing was found it creates the Secret, else it replaces what was found, in the version
+// that was found. It returns the Secret's new version.
+func (s *Store) Put(ctx context.Context, session *v1.TerminalSession, over Found, token string, issue Issue) (string, error) {
+	issue.IssuedAt, issue.ExpiresAt = issue.IssuedAt.UTC(), issue.ExpiresAt.UTC()
+	encoded, err := json.Marshal(issue)
+	if err != nil {
+		return "", fmt.Errorf("describing the token: %w", err)
+	}
+	data := map[string][]byte{
+		KeyToken:     []byte(token),
+		KeyExpiresAt: []byte(issue.ExpiresAt.Format(time.RFC3339)),
+		KeySessionID: []byte(issue.SessionID),
+	}
+	annotations := map[string]string{annotationIssue: string(encoded), annotationChecksum: checksum(data, string(encoded))}
+
+	if over.State == Absent {
+		return s.create(ctx, session, over.Name, data, annotations)
+	}
+
+	// A patch, so that labels and annotations that others have added stay.
+	patch, err := json.Marshal(map[string]any{
+		"metadata": map[string]any{
+			"uid": over.UID, "resourceVersion": over.Version,
+			"labels": map[string]string{LabelSession: session.Name}, "annotations": annotations,
+		},
+		"data": data,
+	})
+	if err != nil {
+		return "", fmt.Errorf("describing the token: %w", err)
+	}
+	secret := &corev1.Secret{ObjectMeta: metav1.ObjectMeta{Namespace: session.Namespace, Name: over.Name}}
+	err = s.Writer.Patch(ctx, secret, client.RawPatch(types.MergePatchType, patch))
+	if apierrors.IsInvalid(err) && s.sealed(ctx, client.ObjectKeyFromObject(secret)) {
+		if err := s.Delete(ctx, session.Namespace, over); err != nil {
+			return "", err
+		}
+		return s.create(ctx, session, over.Name, data, annotations)
+	}
+	if err != nil {
+		return "", fmt.Errorf("replacing the token in Secret %s: %w", over.Name, err)
+	}
+	return secret.ResourceVersion, nil
+}
+
+func (s *Store) create(ctx context.Context, session *v1.TerminalSession, name string, data map[string][]byte, annotations map[string]string) (string, error) {
+	secret := &corev1.Secret{
+		ObjectMeta: metav1.ObjectMeta{
+			Namespace: session.Namespace, Name: name,
+			Labels: map[string]string{LabelSession: session.Name}, Annotations: annotations,
+			OwnerReferences: []metav1.OwnerReference{ownerReference(session)},
+		},
+		Type: TypeToken,
+		Data: data,
+	}
+	if err := s.Writer.Create(ctx, secret); apierrors.IsAlreadyExists(err) {
+		return "", fmt.Errorf("creating Secret %s: %w", name, ErrExists)
+	} else if err != nil {
+		return "", fmt.Errorf("creating Secret %s: %w", name, err)
+	}
+	return secret.ResourceVersion, nil
+}
+
+// sealed is whether somebody has made a Secret immutable. Nobody can take that back: another has to stand in for it.
+func (s *Store) sealed(ctx context.Context, key client.ObjectKey) bool {
+	secret := &corev1.Secret{}
+	return s.Live.Get(ctx, key, secret) == nil && secret.Immutable != nil && *secret.Immutable
+}
+
+// Token reads the access token from a Secret that was found. It fails where the Secret has changed since.
+func (s *Store) Token(ctx context.Context, session *v1.TerminalSession, in Found) (string, Issue, error) {
+	secret := &corev1.Secret{}
+	key := client.ObjectKey{Namespace: session.Namespace, Name: in.Name}
+	if err := s.Live.Get(ctx, key, secret); err != nil {
+		return "", Issue{}, fmt.Errorf("reading Secret %s: %w", key, err)
+	}
+	if secret.ResourceVersion != in.Version {
+		return "", Issue{}, fmt.Errorf("reading Secret %s: it has just been changed", key)
+	}
+	issue, err := parse(secret)
+	if err != nil {
+		return "", Issue{}, fmt.Errorf("reading Secret %s: %w", key, err)
+	}
+	return string(secret.Data[KeyToken]), issue, nil
+}
+
+// Delete removes Secrets that were found. One that is gone already, or that has been replaced by another, is no error.
+func (s *Store) Delete(ctx context.Context, namespace string, secrets ...Found) error {
+	var errs []error
+	for _, f := range secrets {
+		secret := &corev1.Secret{ObjectMeta: metav1.ObjectMeta{Namespace: namespace, Name: f.Name}}
+		err := s.Writer.Delete(ctx, secret, client.Preconditions{UID: &f.UID})
+		if client.IgnoreNotFound(err) != nil && !apierrors.IsConflict(err) {
+			errs = append(errs, fmt.Errorf("deleting Secret %s/%s: %w", namespace, f.Name, err))
+		}
+	}
+	return errors.Join(errs...)
+}
+
+// Of lists the Secrets that the session with the given UID owns, as the cache knows them. Those that belonged to an earlier session of
+// the same name are Leftover; with an empty UID all are.
+func (s *Store) Of(ctx context.Context, key client.ObjectKey, uid types.UID) ([]Found, error) {
+	list := &metav1.PartialObjectMetadataList{}
+	list.SetGroupVersionKind(corev1.SchemeGroupVersion.WithKind("SecretList"))
+	if err := s.Metadata.List(ctx, list, client.InNamespace(key.Namespace), client.MatchingFields{IndexSession: key.Name}); err != nil {
+		return nil, fmt.Errorf("listing the Secrets of session %s: %w", key, err)
+	}
+	session := &v1.TerminalSession{ObjectMeta: metav1.ObjectMeta{Name: key.Name, UID: uid}}
+	var all []Found
+	for i := range list.Items {
+		if state := owner(&list.Items[i], session); state == Intact || state == Leftover {
+			all = append(all, found(&list.Items[i], state))
+		}
+	}
+	return all, nil
+}
+
+func found(secret metav1.Object, state State) Found {
+	return Found{State: state, Name: secret.GetName(), UID: secret.GetUID(), Version: secret.GetResourceVersion()}
+}
+
+// owner tells whose a Secret is: Intact stands for the session's own.
+func owner(secret metav1.Object, session *v1.TerminalSession) State {
+	ref := metav1.GetControllerOf(secret)
+	switch {
+	case ref == nil, ref.Kind != "TerminalSession", ref.APIVersion != v1.GroupVersion.String():
+		return Taken
+	case ref.UID == session.UID:
+		return Intact
+	case ref.Name == session.Name:
+		// Two objects of one name never live at once, so the owner is gone.
+		return Leftover
+	}
+	return Taken
+}
+
+// ownerReference makes the session the Secret's controller. It does not block the session's deletion: setting that would need
+// permission on the session's finalizers where the cluster enforces it, and nothing waits for the Secret.
+func ownerReference(session *v1.TerminalSession) metav1.OwnerReference {
+	yes := true
+	return metav1.OwnerReference{
+		APIVersion: v1.GroupVersion.String(), Kind: "TerminalSession", Name: session.Name, UID: session.UID, Controller: &yes,
+	}
+}
+
+func parse(secret *corev1.Secret) (Issue, error) {
+	encoded := secret.Annotations[annotationIssue]
+	if checksum(secret.Data, encoded) != secret.Annotations[annotationChecksum] {
+		return Issue{}, errors.New("it does not hold what the controller wrote")
+	}
+	var issue Issue
+	if err := json.Unmarshal([]byte(encoded), &issue); err != nil {
+		return Issue{}, errors.New("its description of the token cannot be read")
+	}
+	return issue, nil
+}
+
+// checksum is over what the controller wrote, and over nothing that others may have added.
+func checksum(data map[string][]byte, issue string) string {
+	h := sha256.New()
+	for _, part := range [][]byte{data[KeyToken], data[KeyExpiresAt], data[KeySessionID], []byte(issue)} {
+		_, _ = fmt.Fprintf(h, "%d:", len(part))
+		_, _ = h.Write(part)
+	}
+	return hex.EncodeToString(h.Sum(nil))
+}
+
+func newMetadata() *metav1.PartialObjectMetadata {
+	m := &metav1.PartialObjectMetadata{}
+	m.SetGroupVersionKind(corev1.SchemeGroupVersion.WithKind("Secret"))
+	return m
+}
