@@ -1,0 +1,69 @@
+package controllers
+
+import (
+	"context"
+	"fmt"
+	"strings"
+
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/apimachinery/pkg/api/meta"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/log"
+
+	v1 "terminals.dev/session-controller/api/v1"
+	"terminals.dev/session-controller/internal/provider/embedded"
+)
+
+// Issuer finds the embedded issuer whose place is path. It is an embedded.HandlerConfig's Lookup, and every replica answers it.
+func (p *Providers) Issuer(ctx context.Context, path string) (*embedded.Issuer, error) {
+	kind, namespace, name := v1.KindClusterSessionProvider, "", ""
+	switch parts := strings.Split(strings.TrimPrefix(path, "/"), "/"); {
+	case len(parts) == 2 && p.clusterWide():
+		name = parts[1]
+	case len(parts) == 4 && p.serves(parts[1]):
+		kind, namespace, name = v1.KindSessionProvider, parts[1], parts[3]
+	default:
+		return nil, embedded.ErrUnknownIssuer
+	}
+	obj, err := p.get(ctx, kind, namespace, name)
+	if apierrors.IsNotFound(err) || err == nil && obj.ProviderSpec().Embedded == nil {
+		return nil, embedded.ErrUnknownIssuer
+	} else if err != nil {
+		log.FromContext(ctx).Error(err, "finding an issuer", "path", path)
+		return nil, err
+	}
+	if ready := meta.FindStatusCondition(obj.ProviderStatus().Conditions, v1.ConditionReady); ready != nil && ready.Reason == v1.ReasonIssuerURLTaken {
+		return nil, embedded.ErrUnknownIssuer // it must not speak in the name of the one that has the URL
+	}
+	return p.issuer(obj).Issuer, nil
+}
+
+// Active is whether the session of a valid token is established at the provider that issued it. It is an embedded.HandlerConfig's Active.
+func (p *Providers) Active(ctx context.Context, claims embedded.Claims) (bool, error) {
+	if !p.serves(claims.Namespace) {
+		return false, nil
+	}
+	list := &v1.TerminalSessionList{}
+	err := p.Reader.List(ctx, list, client.InNamespace(claims.Namespace), client.MatchingFields{indexSessionID: claims.SessionID}, client.UnsafeDisableDeepCopy)
+	if err != nil {
+		log.FromContext(ctx).Error(err, "finding the session of a token", "sessionID", claims.SessionID)
+		return false, fmt.Errorf("finding session %s: %w", claims.SessionID, err)
+	}
+	for i := range list.Items {
+		s := &list.Items[i]
+		if s.Status.Phase != v1.PhaseEstablished || !s.DeletionTimestamp.IsZero() {
+			continue
+		}
+		// The claims are the issuer's, and the issuer may be another tenant's: it speaks for its own sessions only.
+		obj, err := p.get(ctx, s.Spec.ProviderRef.Kind, s.Namespace, s.Spec.ProviderRef.Name)
+		if apierrors.IsNotFound(err) {
+			continue
+		} else if err != nil {
+			return false, err
+		}
+		if p.issuerURL(obj) == claims.Issuer {
+			return true, nil
+		}
+	}
+	return false, nil
+}

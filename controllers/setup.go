@@ -1,0 +1,270 @@
+package controllers
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/api/meta"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/client-go/util/workqueue"
+	ctrl "sigs.k8s.io/controller-runtime"
+	"sigs.k8s.io/controller-runtime/pkg/builder"
+	"sigs.k8s.io/controller-runtime/pkg/cache"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/controller"
+	"sigs.k8s.io/controller-runtime/pkg/controller/priorityqueue"
+	"sigs.k8s.io/controller-runtime/pkg/event"
+	"sigs.k8s.io/controller-runtime/pkg/handler"
+	"sigs.k8s.io/controller-runtime/pkg/predicate"
+	"sigs.k8s.io/controller-runtime/pkg/reconcile"
+
+	v1 "terminals.dev/session-controller/api/v1"
+	"terminals.dev/session-controller/internal/session"
+	"terminals.dev/session-controller/internal/tokenstore"
+)
+
+// Names of the indexes over sessions.
+const (
+	indexSecretName = "secretName" // where the token is, and where spec wants it
+	indexAuthSecret = "authSecret" // where the auth token is
+	indexProvider   = "provider"   // kind and name of the provider
+	indexSessionID  = "sessionID"
+)
+
+// CacheOptions are what the controllers need of a cache: Secrets and namespaces as metadata alone, and nobody's managedFields.
+func CacheOptions() cache.Options {
+	return cache.Options{
+		DefaultTransform: cache.TransformStripManagedFields(),
+		ByObject: map[client.Object]cache.ByObject{
+			&corev1.Secret{}: {Transform: tokenstore.Strip},
+		},
+	}
+}
+
+// Index adds the indexes that the controllers look things up by.
+func Index(ctx context.Context, indexer client.FieldIndexer) error {
+	if err := tokenstore.Index(ctx, indexer); err != nil {
+		return err
+	}
+	indexes := map[string]func(*v1.TerminalSession) []string{
+		indexSecretName: secretNames,
+		indexAuthSecret: func(s *v1.TerminalSession) []string {
+			if s.Spec.AuthTokenSecretRef == nil {
+				return nil
+			}
+			return []string{s.Spec.AuthTokenSecretRef.Name}
+		},
+		indexProvider: func(s *v1.TerminalSession) []string {
+			return []string{providerIndexKey(s.Spec.ProviderRef.Kind, s.Spec.ProviderRef.Name)}
+		},
+		indexSessionID: func(s *v1.TerminalSession) []string {
+			if s.Status.SessionID == "" {
+				return nil
+			}
+			return []string{s.Status.SessionID}
+		},
+	}
+	for name, values := range indexes {
+		err := indexer.IndexField(ctx, &v1.TerminalSession{}, name, func(o client.Object) []string { return values(o.(*v1.TerminalSession)) })
+		if err != nil {
+			return fmt.Errorf("indexing sessions by %s: %w", name, err)
+		}
+	}
+	return nil
+}
+
+// secretNames are those that a session has, or waits for.
+func secretNames(s *v1.TerminalSession) []string {
+	names := []string{session.SecretName(s)}
+	if t := s.Status.Token; t != nil && t.SecretName != names[0] {
+		names = append(names, t.SecretName)
+	}
+	return names
+}
+
+func providerIndexKey(kind v1.ProviderKind, name string) string { return string(kind) + "/" + name }
+
+// SetupWithManager makes the manager run the reconciler, concurrent sessions at a time.
+func (r *TerminalSessionReconciler) SetupWithManager(mgr ctrl.Manager, concurrent int) error {
+	b := ctrl.NewControllerManagedBy(mgr).
+		Named("terminalsession").
+		WithOptions(controller.Options{
+			MaxConcurrentReconciles: concurrent,
+			EnableWarmup:            new(true),
+			// Failures here are the API server's. Those of providers back off by status, which survives a restart.
+			RateLimiter: workqueue.NewTypedItemExponentialFailureRateLimiter[reconcile.Request](50*time.Millisecond, time.Minute),
+		}).
+		Watches(&v1.TerminalSession{}, r.bySession(), builder.WithPredicates(r.news())).
+		Watches(tokenstore.Watched(), handler.EnqueueRequestsFromMapFunc(r.ofSecret)).
+		Watches(&v1.SessionProvider{}, handler.EnqueueRequestsFromMapFunc(r.ofProvider), builder.WithPredicates(providerNews()))
+	if r.Providers.clusterWide() {
+		b = b.
+			Watches(&v1.ClusterSessionProvider{}, handler.EnqueueRequestsFromMapFunc(r.ofProvider), builder.WithPredicates(providerNews())).
+			WatchesMetadata(&corev1.Namespace{}, handler.EnqueueRequestsFromMapFunc(r.ofNamespace), builder.WithPredicates(namespaceNews()))
+	}
+	return b.Complete(r)
+}
+
+type queue = workqueue.TypedRateLimitingInterface[reconcile.Request]
+
+// bySession enqueues a session with the priority that it has by itself, at the initial list as well.
+func (r *TerminalSessionReconciler) bySession() handler.EventHandler {
+	add := func(o client.Object, q queue) {
+		req := reconcile.Request{NamespacedName: client.ObjectKeyFromObject(o)}
+		if pq, ok := q.(priorityqueue.PriorityQueue[reconcile.Request]); ok {
+			pq.AddWithOpts(priorityqueue.AddOpts{Priority: new(session.Priority(o.(*v1.TerminalSession), r.Clock.Now()))}, req)
+			return
+		}
+		q.Add(req)
+	}
+	return handler.Funcs{
+		CreateFunc: func(_ context.Context, e event.CreateEvent, q queue) { add(e.Object, q) },
+		UpdateFunc: func(ctx context.Context, e event.UpdateEvent, q queue) {
+			add(e.ObjectNew, q)
+			r.wakeHeirs(ctx, q, e.ObjectOld, e.ObjectNew)
+		},
+		DeleteFunc: func(ctx context.Context, e event.DeleteEvent, q queue) {
+			r.wakeHeirs(ctx, q, e.Object, nil)
+			req := reconcile.Request{NamespacedName: client.ObjectKeyFromObject(e.Object)}
+			if pq, ok := q.(priorityqueue.PriorityQueue[reconcile.Request]); ok {
+				pq.AddWithOpts(priorityqueue.AddOpts{Priority: new(session.PriorityEnd)}, req)
+				return
+			}
+			q.Add(req)
+		},
+	}
+}
+
+// wakeHeirs wakes the sessions that wait for a Secret's name which another one has let go of. That one may never have had the Secret, so
+// that no event of a Secret's tells of it.
+func (r *TerminalSessionReconciler) wakeHeirs(ctx context.Context, q queue, before, after client.Object) {
+	var kept []string
+	if after != nil && after.GetDeletionTimestamp().IsZero() {
+		kept = secretNames(after.(*v1.TerminalSession))
+	}
+	for _, name := range secretNames(before.(*v1.TerminalSession)) {
+		if slices.Contains(kept, name) {
+			continue
+		}
+		for _, req := range r.matching(ctx, before.GetNamespace(), client.MatchingFields{indexSecretName: name}) {
+			q.Add(req)
+		}
+	}
+}
+
+// news passes over what this process wrote itself: it tells nothing new.
+func (r *TerminalSessionReconciler) news() predicate.Predicate {
+	return predicate.Funcs{UpdateFunc: func(e event.UpdateEvent) bool {
+		return !r.written.own(client.ObjectKeyFromObject(e.ObjectNew), e.ObjectNew.GetResourceVersion())
+	}}
+}
+
+// ofSecret wakes the sessions that a Secret is of, or that name it.
+func (r *TerminalSessionReconciler) ofSecret(ctx context.Context, secret client.Object) []reconcile.Request {
+	requests := r.matching(ctx, secret.GetNamespace(), client.MatchingFields{indexSecretName: secret.GetName()})
+	requests = append(requests, r.matching(ctx, secret.GetNamespace(), client.MatchingFields{indexAuthSecret: secret.GetName()})...)
+	if name := secret.GetLabels()[tokenstore.LabelSession]; name != "" {
+		requests = append(requests, reconcile.Request{NamespacedName: types.NamespacedName{Namespace: secret.GetNamespace(), Name: name}})
+	}
+	return requests
+}
+
+func (r *TerminalSessionReconciler) ofProvider(ctx context.Context, o client.Object) []reconcile.Request {
+	kind := kindOf(o.(v1.Provider))
+	return r.matching(ctx, o.GetNamespace(), client.MatchingFields{indexProvider: providerIndexKey(kind, o.GetName())})
+}
+
+func (r *TerminalSessionReconciler) ofNamespace(ctx context.Context, ns client.Object) []reconcile.Request {
+	return r.matching(ctx, ns.GetName())
+}
+
+func (r *TerminalSessionReconciler) matching(ctx context.Context, namespace string, by ...client.ListOption) []reconcile.Request {
+	list := &v1.TerminalSessionList{}
+	if err := r.Client.List(ctx, list, append(by, client.InNamespace(namespace), client.UnsafeDisableDeepCopy)...); err != nil {
+		ctrl.LoggerFrom(ctx).Error(err, "finding the sessions that an event concerns")
+		return nil
+	}
+	requests := make([]reconcile.Request, 0, len(list.Items))
+	for i := range list.Items {
+		requests = append(requests, reconcile.Request{NamespacedName: client.ObjectKeyFromObject(&list.Items[i])})
+	}
+	return requests
+}
+
+// providerNews are the changes that sessions rest on: the spec, and whether the provider is ready.
+func providerNews() predicate.Predicate {
+	return predicate.Funcs{UpdateFunc: func(e event.UpdateEvent) bool {
+		before, after := e.ObjectOld.(v1.Provider), e.ObjectNew.(v1.Provider)
+		if before.GetGeneration() != after.GetGeneration() ||
+			before.ProviderStatus().ObservedGeneration != after.ProviderStatus().ObservedGeneration {
+			return true
+		}
+		a := meta.FindStatusCondition(before.ProviderStatus().Conditions, v1.ConditionReady)
+		b := meta.FindStatusCondition(after.ProviderStatus().Conditions, v1.ConditionReady)
+		return (a == nil) != (b == nil) || a != nil && (a.Status != b.Status || a.Message != b.Message)
+	}}
+}
+
+// namespaceNews are changes of a namespace's labels, by which providers select it.
+func namespaceNews() predicate.Predicate {
+	return predicate.Funcs{
+		CreateFunc: func(event.CreateEvent) bool { return false },
+		DeleteFunc: func(event.DeleteEvent) bool { return false },
+		UpdateFunc: predicate.LabelChangedPredicate{}.Update,
+	}
+}
+
+// SetupWithManager makes the manager run the reconciler.
+func (r *SessionProviderReconciler) SetupWithManager(mgr ctrl.Manager) error {
+	var watched client.Object = &v1.SessionProvider{}
+	if r.Kind == v1.KindClusterSessionProvider {
+		watched = &v1.ClusterSessionProvider{}
+	}
+	b := ctrl.NewControllerManagedBy(mgr).
+		Named(map[v1.ProviderKind]string{
+			v1.KindSessionProvider: "sessionprovider", v1.KindClusterSessionProvider: "clustersessionprovider",
+		}[r.Kind]).
+		WithOptions(controller.Options{EnableWarmup: new(true)}).
+		For(watched).
+		Watches(&v1.SessionProvider{}, handler.EnqueueRequestsFromMapFunc(r.waitingForURL)).
+		Watches(tokenstore.Watched(), handler.EnqueueRequestsFromMapFunc(r.ofSecret))
+	if r.Providers.clusterWide() {
+		b = b.Watches(&v1.ClusterSessionProvider{}, handler.EnqueueRequestsFromMapFunc(r.waitingForURL))
+	}
+	return b.Complete(r)
+}
+
+// ofSecret wakes the provider that a signing key is of.
+func (r *SessionProviderReconciler) ofSecret(_ context.Context, secret client.Object) []reconcile.Request {
+	ref := metav1.GetControllerOf(secret)
+	if ref == nil || ref.Kind != string(r.Kind) || secret.GetLabels()[tokenstore.LabelProvider] == "" {
+		return nil
+	}
+	key := types.NamespacedName{Name: ref.Name}
+	if r.Kind == v1.KindSessionProvider {
+		key.Namespace = secret.GetNamespace()
+	}
+	return []reconcile.Request{{NamespacedName: key}}
+}
+
+// waitingForURL wakes the providers whose issuer URL another one had, when any provider changes or goes.
+func (r *SessionProviderReconciler) waitingForURL(ctx context.Context, _ client.Object) []reconcile.Request {
+	all, err := r.Providers.all(ctx)
+	if err != nil {
+		ctrl.LoggerFrom(ctx).Error(err, "finding the providers that an event concerns")
+		return nil
+	}
+	all = slices.DeleteFunc(all, func(o v1.Provider) bool {
+		ready := meta.FindStatusCondition(o.ProviderStatus().Conditions, v1.ConditionReady)
+		return kindOf(o) != r.Kind || ready == nil || ready.Reason != v1.ReasonIssuerURLTaken
+	})
+	requests := make([]reconcile.Request, 0, len(all))
+	for _, o := range all {
+		requests = append(requests, reconcile.Request{NamespacedName: client.ObjectKeyFromObject(o)})
+	}
+	return requests
+}

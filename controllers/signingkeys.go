@@ -1,0 +1,135 @@
+package controllers
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"sync"
+
+	"k8s.io/apimachinery/pkg/types"
+
+	v1 "terminals.dev/session-controller/api/v1"
+	"terminals.dev/session-controller/internal/provider"
+	"terminals.dev/session-controller/internal/provider/embedded"
+	"terminals.dev/session-controller/internal/tokenstore"
+)
+
+// signingKeys are the keys of one embedded provider. A key is read when it is first needed and again when its Secret is another.
+type signingKeys struct {
+	providers       *Providers
+	kind            v1.ProviderKind
+	namespace, name string
+
+	mu     sync.Mutex
+	loaded map[types.UID]loadedKey
+	// trusted are versions that were there when this process began, under a provider that was ready: they were looked at before.
+	trusted map[types.UID]string
+}
+
+type loadedKey struct {
+	version string
+	key     embedded.Key
+}
+
+// Keys implements embedded.KeySource.
+func (k *signingKeys) Keys(ctx context.Context) (embedded.KeySet, error) {
+	obj, err := k.providers.get(ctx, k.kind, k.namespace, k.name)
+	if err != nil {
+		return embedded.KeySet{}, err
+	}
+	secrets, err := k.providers.Store.SigningKeys(ctx, k.providers.secretNamespace(obj), obj)
+	if err != nil {
+		return embedded.KeySet{}, err
+	}
+	set := embedded.KeySet{Active: embedded.Schedule(infos(secrets), rotation(obj), k.providers.Clock.Now()).Active}
+	if missing := k.missing(obj, secrets); missing != "" {
+		set.Unusable = provider.Errorf(provider.Misconfigured, "%s", missing)
+	}
+	for _, secret := range secrets {
+		key, err := k.load(ctx, obj, secret)
+		var broken *provider.Error
+		if errors.As(err, &broken) {
+			set.Unusable = broken
+			continue
+		} else if err != nil {
+			return embedded.KeySet{}, err
+		}
+		set.Keys = append(set.Keys, key)
+	}
+	return set, nil
+}
+
+// load returns a key, read anew when its Secret is another than the last time.
+func (k *signingKeys) load(ctx context.Context, obj v1.Provider, secret tokenstore.SigningKey) (embedded.Key, error) {
+	k.mu.Lock()
+	known, ok := k.loaded[secret.UID]
+	k.mu.Unlock()
+	if ok && known.version == secret.Version {
+		return known.key, nil
+	}
+	pem, err := k.providers.Store.ReadSigningKey(ctx, k.providers.secretNamespace(obj), secret.Name)
+	if err != nil {
+		return embedded.Key{}, err
+	}
+	key, err := embedded.ParseKey(pem, secret.ID, secret.CreatedAt)
+	if err != nil {
+		return embedded.Key{}, provider.Errorf(provider.Misconfigured,
+			"signing key Secret %s/%s is broken (%v): %s", k.providers.secretNamespace(obj), secret.Name, err, howToGiveUp(secret.ID))
+	}
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	if k.loaded == nil {
+		k.loaded = map[types.UID]loadedKey{}
+	}
+	k.loaded[secret.UID] = loadedKey{secret.Version, key}
+	return key, nil
+}
+
+// verify reads the keys that are new or have changed since this process first saw them. Keys under a provider that is ready were looked
+// at when it became so, and are not read again because the process is another.
+func (k *signingKeys) verify(ctx context.Context, obj v1.Provider, secrets []tokenstore.SigningKey, ready bool) error {
+	k.mu.Lock()
+	if k.trusted == nil {
+		k.trusted = map[types.UID]string{}
+		for _, secret := range secrets {
+			if ready {
+				k.trusted[secret.UID] = secret.Version
+			}
+		}
+	}
+	trusted := k.trusted
+	k.mu.Unlock()
+	for _, secret := range secrets {
+		if trusted[secret.UID] == secret.Version {
+			continue
+		}
+		if _, err := k.load(ctx, obj, secret); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// missing tells of a key that status records and whose Secret is not there.
+func (k *signingKeys) missing(obj v1.Provider, secrets []tokenstore.SigningKey) string {
+	for _, id := range obj.ProviderStatus().KeyIDs {
+		if !slices.ContainsFunc(secrets, func(s tokenstore.SigningKey) bool { return s.ID == id }) {
+			return fmt.Sprintf("signing key Secret %s/%s is gone: %s",
+				k.providers.secretNamespace(obj), tokenstore.SigningKeyName(obj.GetName(), id), howToGiveUp(id))
+		}
+	}
+	return ""
+}
+
+func howToGiveUp(id string) string {
+	return fmt.Sprintf("restore it, or delete the Secret and remove %s from status.keyIDs (kubectl edit --subresource=status) to give up the tokens that it signed", id)
+}
+
+func infos(secrets []tokenstore.SigningKey) []embedded.KeyInfo {
+	all := make([]embedded.KeyInfo, 0, len(secrets))
+	for _, s := range secrets {
+		all = append(all, embedded.KeyInfo{ID: s.ID, CreatedAt: s.CreatedAt})
+	}
+	return all
+}

@@ -1,0 +1,232 @@
+package controllers
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"strconv"
+	"time"
+
+	"github.com/google/uuid"
+	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/log"
+
+	v1 "terminals.dev/session-controller/api/v1"
+	"terminals.dev/session-controller/internal/provider"
+	"terminals.dev/session-controller/internal/session"
+	"terminals.dev/session-controller/internal/tokenstore"
+)
+
+// maxToken is the largest token that is kept: a Secret holds 1 MiB, and no header a hundredth of that.
+const maxToken = 64 << 10
+
+// act does the one thing that was decided. What a provider answers is an outcome; an error is one of the API server's, after which the
+// same is tried again.
+func (r *TerminalSessionReconciler) act(ctx context.Context, seen observation, d session.Decision) (session.Outcome, error) {
+	if err := r.tidy(ctx, &seen); err != nil {
+		return session.Outcome{}, err
+	}
+	switch d.Action {
+	case session.ActionLogin:
+		return r.login(ctx, seen)
+	case session.ActionRenew:
+		return r.renew(ctx, seen)
+	case session.ActionMove:
+		return r.move(ctx, seen)
+	case session.ActionEnd:
+		return session.Outcome{}, r.end(ctx, seen)
+	}
+	return session.Outcome{}, nil
+}
+
+// tidy deletes Secrets that belong to nobody any more, so that the names are free.
+func (r *TerminalSessionReconciler) tidy(ctx context.Context, seen *observation) error {
+	left := seen.strays
+	for _, f := range []*tokenstore.Found{&seen.kept, &seen.wanted} {
+		if f.State == tokenstore.Leftover {
+			if !slices.Contains(left, *f) { // the two are mostly one
+				left = append(left, *f)
+			}
+			*f = tokenstore.Found{State: tokenstore.Absent, Name: f.Name}
+		}
+	}
+	return r.Store.Delete(ctx, seen.Session.Namespace, left...)
+}
+
+func (r *TerminalSessionReconciler) login(ctx context.Context, seen observation) (session.Outcome, error) {
+	s := seen.Session
+	attempt := session.NextAttempt(s)
+	// The session ID follows from the attempt, so that an attempt made again after a crash is the same session.
+	sessionID := uuid.NewSHA1(uuid.NewSHA1(uuid.NameSpaceURL, []byte(s.UID)), []byte(strconv.FormatInt(attempt, 10))).String()
+	return r.obtain(ctx, seen, "Login", sessionID, seen.wanted, func(req provider.Request) (provider.Token, error) {
+		answer, err := seen.provider.Login(ctx, req)
+		if err != nil {
+			return provider.Token{}, err
+		}
+		if answer.Token == nil {
+			return provider.Token{}, provider.Errorf(provider.Misconfigured, "the provider asks for a person, which this version does not support")
+		}
+		return *answer.Token, nil
+	})
+}
+
+func (r *TerminalSessionReconciler) renew(ctx context.Context, seen observation) (session.Outcome, error) {
+	outcome, err := r.obtain(ctx, seen, "Renew", seen.Session.Status.SessionID, seen.kept, func(req provider.Request) (provider.Token, error) {
+		return seen.provider.Renew(ctx, req)
+	})
+	if err == nil && outcome.Failure.EndsSession() {
+		err = r.end(ctx, seen)
+	}
+	return outcome, err
+}
+
+// obtain asks the provider for a token and puts it into the Secret.
+func (r *TerminalSessionReconciler) obtain(ctx context.Context, seen observation, operation, sessionID string, over tokenstore.Found,
+	ask func(provider.Request) (provider.Token, error),
+) (session.Outcome, error) {
+	s := seen.Session
+	req := request(s, sessionID)
+	var err error
+	if req.AuthToken, err = r.authToken(ctx, seen); err != nil {
+		return session.Outcome{}, err
+	}
+	asked := r.Clock.Now()
+	token, refused := provider.Token{}, secureLogin(seen.provider, req)
+	if refused == nil {
+		token, err = ask(req)
+		refused = failure(err)
+	}
+	if refused == nil {
+		refused = check(s, token)
+	}
+	r.Metrics.ProviderRequest(seen.provider.Kind, operation, outcomeName(refused), r.Clock.Since(asked))
+	if refused != nil {
+		if token.Value != "" {
+			req.Token = token.Value
+			if err := seen.provider.Revoke(ctx, req); err != nil {
+				log.FromContext(ctx).Info("a discarded token could not be revoked and ends by itself", "reason", err.Error())
+			}
+		}
+		return session.Outcome{Failure: refused}, nil
+	}
+
+	// Expiry counts from the moment of the request, by this clock and not by the provider's.
+	asked = asked.Truncate(time.Second)
+	issue := tokenstore.Issue{
+		SessionID: sessionID, Attempt: session.NextAttempt(s), IssuedAt: asked, ExpiresAt: asked.Add(token.ExpiresIn).Truncate(time.Second),
+		Email: token.Identity.Email, Subject: token.Identity.Subject,
+	}
+	return r.put(ctx, s, over, token.Value, issue)
+}
+
+func (r *TerminalSessionReconciler) put(ctx context.Context, s *v1.TerminalSession, over tokenstore.Found, token string, issue tokenstore.Issue) (session.Outcome, error) {
+	version, err := r.Store.Put(ctx, s, over, token, issue)
+	if err != nil {
+		return session.Outcome{}, err
+	}
+	return session.Outcome{Issued: new(issued(over.Name, version, issue))}, nil
+}
+
+// move puts the token under the name that spec gives now. The Secret under the old name is a stray once status tells of the new one.
+func (r *TerminalSessionReconciler) move(ctx context.Context, seen observation) (session.Outcome, error) {
+	token, issue, err := r.Store.Token(ctx, seen.Session, seen.kept)
+	if err != nil {
+		return session.Outcome{}, err
+	}
+	return r.put(ctx, seen.Session, seen.wanted, token, issue)
+}
+
+// end deletes every Secret of the session.
+func (r *TerminalSessionReconciler) end(ctx context.Context, seen observation) error {
+	var mine []tokenstore.Found
+	for _, f := range []tokenstore.Found{seen.kept, seen.wanted} {
+		switch f.State {
+		case tokenstore.Unchanged, tokenstore.Intact, tokenstore.Altered:
+			if len(mine) == 0 || mine[0].Name != f.Name {
+				mine = append(mine, f)
+			}
+		}
+	}
+	return r.Store.Delete(ctx, seen.Session.Namespace, mine...)
+}
+
+// authToken reads the auth token that the session names. One that is not there is empty and no error: the provider decides whether it
+// needs one.
+func (r *TerminalSessionReconciler) authToken(ctx context.Context, seen observation) (string, error) {
+	s := seen.Session
+	ref := s.Spec.AuthTokenSecretRef
+	if ref == nil || seen.provider.Kind == kindEmbedded && !seen.provider.SecureLogin {
+		return "", nil
+	}
+	secret := &corev1.Secret{}
+	key := client.ObjectKey{Namespace: s.Namespace, Name: ref.Name}
+	if err := r.Store.Live.Get(ctx, key, secret); apierrors.IsNotFound(err) {
+		return "", nil
+	} else if err != nil {
+		return "", fmt.Errorf("reading the auth token's Secret %s: %w", key, err)
+	}
+	return string(secret.Data[ref.Key]), nil
+}
+
+func request(s *v1.TerminalSession, sessionID string) provider.Request {
+	req := provider.Request{
+		IdempotencyKey: fmt.Sprintf("%s/%d", s.UID, session.NextAttempt(s)),
+		Session: provider.Session{
+			Namespace: s.Namespace, Name: s.Name, ID: sessionID,
+			TerminalID: s.Spec.Terminal.ID, SerialNumber: s.Spec.Terminal.SerialNumber, MerchantID: s.Spec.MerchantID,
+			Purpose: string(s.Spec.Purpose), Type: string(s.Spec.Type),
+			Scopes: s.Spec.Token.Scopes, Audiences: s.Spec.Token.Audiences,
+		},
+	}
+	if d := s.Spec.Token.Lifetime; d != nil {
+		req.Session.Lifetime = d.Duration
+	}
+	if u := s.Spec.User; u != nil {
+		req.Session.UserEmail, req.Session.UserName = u.Email, u.Name
+	}
+	if d := s.Spec.Display; d != nil {
+		req.Session.Announce = d.Announce
+	}
+	return req
+}
+
+// secureLogin refuses to go on without the auth token where the provider demands one.
+func secureLogin(p resolved, req provider.Request) *session.Failure {
+	if !p.SecureLogin || req.AuthToken != "" {
+		return nil
+	}
+	return &session.Failure{
+		Kind:    session.FailureAuthTokenMissing,
+		Message: "The provider has secure login: put the user's auth token into the Secret that spec.authTokenSecretRef names.",
+	}
+}
+
+// check looks at what a provider gave before it is kept.
+func check(s *v1.TerminalSession, token provider.Token) *session.Failure {
+	switch {
+	case !session.IdentityFits(s, token.Identity.Email):
+		return &session.Failure{Kind: session.FailureIdentity, Message: "The provider logged in somebody else than spec.user; that token was discarded."}
+	case token.Value == "" || token.ExpiresIn < time.Second:
+		return &session.Failure{Kind: session.FailureUnavailable, Message: "The provider answered without a token that is valid for a second or more."}
+	case len(token.Value) > maxToken:
+		return &session.Failure{Kind: session.FailureRejected, Message: "The provider's token is larger than 64 KiB: have it issue smaller ones."}
+	}
+	return nil
+}
+
+func failure(err error) *session.Failure {
+	e := provider.AsError(err)
+	if e == nil {
+		return nil
+	}
+	return &session.Failure{Kind: session.FailureKind(e.Kind), Code: e.Code, Message: e.Message, RetryAfter: e.RetryAfter}
+}
+
+func outcomeName(f *session.Failure) string {
+	if f == nil {
+		return "Issued"
+	}
+	return string(f.Kind)
+}

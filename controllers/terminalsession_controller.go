@@ -1,0 +1,155 @@
+// Package controllers has the reconcilers. Each observes, lets a pure function decide, does the one thing that it says, and reports: what
+// is decided, and why, is in internal/session.
+package controllers
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/api/equality"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/apimachinery/pkg/api/meta"
+	"k8s.io/client-go/tools/events"
+	"k8s.io/utils/clock"
+	ctrl "sigs.k8s.io/controller-runtime"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/log"
+
+	v1 "terminals.dev/session-controller/api/v1"
+	"terminals.dev/session-controller/internal/session"
+	"terminals.dev/session-controller/internal/telemetry"
+	"terminals.dev/session-controller/internal/tokenstore"
+)
+
+// FieldManager is the name under which the controller writes.
+const FieldManager = "terminal-session-controller"
+
+// behindWait is how long a session waits for the cache to show what has just been written.
+const behindWait = 20 * time.Millisecond
+
+// +kubebuilder:rbac:groups=terminals.dev,resources=terminalsessions,verbs=list;watch
+// +kubebuilder:rbac:groups=terminals.dev,resources=terminalsessions/status,verbs=patch
+// +kubebuilder:rbac:groups="",resources=secrets,verbs=get;list;watch;create;patch;delete
+// +kubebuilder:rbac:groups="",resources=namespaces,verbs=list;watch
+// +kubebuilder:rbac:groups=events.k8s.io,resources=events,verbs=create;patch
+
+// TerminalSessionReconciler keeps sessions as their spec asks.
+type TerminalSessionReconciler struct {
+	// Client reads from the cache and writes to the API server.
+	Client client.Client
+	// Store keeps the tokens.
+	Store *tokenstore.Store
+	// Providers finds the sessions' providers.
+	Providers *Providers
+	// Metrics counts.
+	Metrics *telemetry.Metrics
+	// Recorder takes the events: warnings only.
+	Recorder events.EventRecorder
+	// Clock is the time of day.
+	Clock clock.PassiveClock
+
+	written written
+}
+
+// Reconcile implements reconcile.Reconciler.
+func (r *TerminalSessionReconciler) Reconcile(ctx context.Context, req ctrl.Request) (ctrl.Result, error) {
+	s, last := &v1.TerminalSession{}, r.written.of(req.NamespacedName)
+	if err := r.Client.Get(ctx, req.NamespacedName, s); apierrors.IsNotFound(err) {
+		return ctrl.Result{}, r.gone(ctx, req.NamespacedName)
+	} else if err != nil {
+		return ctrl.Result{}, fmt.Errorf("reading session %s: %w", req.NamespacedName, err)
+	}
+	if last.from != "" && last.from == s.ResourceVersion {
+		return result(s, behindWait, r.Clock.Now()), nil // the cache does not show that write yet
+	}
+	r.written.seen(req.NamespacedName, last)
+
+	seen, err := r.observe(ctx, s)
+	if err != nil {
+		return result(s, 0, r.Clock.Now()), err
+	}
+	decision := session.Decide(seen.Input, r.Clock.Now())
+	outcome, err := r.act(ctx, seen, decision)
+	if err != nil {
+		return result(s, 0, r.Clock.Now()), ignoreNamespaceEnding(err)
+	}
+	return r.report(ctx, s, session.Report(seen.Input, decision, outcome, r.Clock.Now()))
+}
+
+// report writes status, if it has changed, and says when to look again.
+func (r *TerminalSessionReconciler) report(ctx context.Context, s *v1.TerminalSession, status v1.TerminalSessionStatus) (ctrl.Result, error) {
+	if equality.Semantic.DeepEqual(s.Status, status) {
+		return r.next(s), nil
+	}
+	before := s.DeepCopy()
+	s.Status = status
+	patch := client.MergeFromWithOptions(before, client.MergeFromWithOptimisticLock{})
+	if err := r.Client.Status().Patch(ctx, s, patch); err != nil {
+		return result(before, 0, r.Clock.Now()), client.IgnoreNotFound(fmt.Errorf("writing the status of session %s: %w", client.ObjectKeyFromObject(s), err))
+	}
+	r.written.note(client.ObjectKeyFromObject(s), before.ResourceVersion, s.ResourceVersion)
+	r.tell(ctx, before, s)
+	return r.next(s), nil
+}
+
+// tell logs what has changed, counts ends, and makes an event of a session that has begun to stall.
+func (r *TerminalSessionReconciler) tell(ctx context.Context, before, after *v1.TerminalSession) {
+	ready := meta.FindStatusCondition(after.Status.Conditions, v1.ConditionReady)
+	logger := log.FromContext(ctx)
+	if before.Status.Phase != after.Status.Phase || before.Status.SessionID != after.Status.SessionID {
+		logger.Info("session changed", "phase", after.Status.Phase, "was", before.Status.Phase, "reason", ready.Reason,
+			"sessionID", after.Status.SessionID)
+	}
+	if before.Status.SessionID != "" && before.Status.SessionID != after.Status.SessionID && len(after.Status.Recent) > 0 {
+		r.Metrics.SessionEnded(after.Status.Recent[0].End)
+	}
+	stalled := meta.FindStatusCondition(after.Status.Conditions, v1.ConditionStalled)
+	was := meta.FindStatusCondition(before.Status.Conditions, v1.ConditionStalled)
+	if stalled != nil && (was == nil || was.Reason != stalled.Reason) {
+		r.Recorder.Eventf(after, nil, corev1.EventTypeWarning, stalled.Reason, "Reconcile", "%s", stalled.Message)
+	}
+}
+
+// gone deletes at once what a session has left behind, and does not wait for garbage collection to come by.
+func (r *TerminalSessionReconciler) gone(ctx context.Context, key client.ObjectKey) error {
+	r.written.forget(key)
+	left, err := r.Store.Of(ctx, key, "")
+	if err != nil || len(left) == 0 {
+		return err
+	}
+	// A cache that has the Secret may not have the session yet: only the API server knows that it is gone.
+	s := &v1.TerminalSession{}
+	if err := r.Store.Live.Get(ctx, key, s); client.IgnoreNotFound(err) != nil {
+		return fmt.Errorf("reading session %s: %w", key, err)
+	}
+	if left, err = r.Store.Of(ctx, key, s.UID); err != nil {
+		return err
+	}
+	left = slices.DeleteFunc(left, func(f tokenstore.Found) bool { return f.State != tokenstore.Leftover })
+	return r.Store.Delete(ctx, key.Namespace, left...)
+}
+
+func (r *TerminalSessionReconciler) next(s *v1.TerminalSession) ctrl.Result {
+	now := r.Clock.Now()
+	wake := session.WakeTime(s, now)
+	if wake.IsZero() {
+		return result(s, 0, now)
+	}
+	return result(s, max(wake.Sub(now), time.Millisecond), wake)
+}
+
+// result always carries a priority: without one, an item would keep that of the event which brought it here.
+func result(s *v1.TerminalSession, after time.Duration, at time.Time) ctrl.Result {
+	return ctrl.Result{RequeueAfter: after, Priority: new(session.Priority(s, at))}
+}
+
+// ignoreNamespaceEnding drops the refusal to make something in a namespace that is being deleted: the session goes with it.
+func ignoreNamespaceEnding(err error) error {
+	if apierrors.HasStatusCause(err, corev1.NamespaceTerminatingCause) {
+		return nil
+	}
+	return err
+}

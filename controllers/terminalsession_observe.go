@@ -1,0 +1,130 @@
+package controllers
+
+import (
+	"context"
+	"fmt"
+
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	v1 "terminals.dev/session-controller/api/v1"
+	"terminals.dev/session-controller/internal/session"
+	"terminals.dev/session-controller/internal/tokenstore"
+)
+
+// observation is what was seen of a session, and the handles that acting on it takes.
+type observation struct {
+	session.Input
+	// kept and wanted are what is under the name where the token is, and under the one that spec gives; mostly they are the same.
+	kept, wanted tokenstore.Found
+	// strays are Secrets of the session, or of an earlier one of its name, that are under neither.
+	strays []tokenstore.Found
+	// provider is there when Input.Provider has no problem.
+	provider resolved
+}
+
+// observe only reads; at rest, only from the cache.
+func (r *TerminalSessionReconciler) observe(ctx context.Context, s *v1.TerminalSession) (observation, error) {
+	seen := observation{Input: session.Input{Session: s}}
+	name, version := session.SecretName(s), ""
+	if t := s.Status.Token; t != nil {
+		name, version = t.SecretName, t.SecretVersion
+	}
+	var err error
+	if seen.kept, seen.Secret, err = r.observeSecret(ctx, s, name, version); err != nil {
+		return seen, err
+	}
+	seen.wanted = seen.kept
+	if wanted := session.SecretName(s); wanted != name {
+		if seen.wanted, seen.Target, err = r.observeSecret(ctx, s, wanted, ""); err != nil {
+			return seen, err
+		}
+	}
+	all, err := r.Store.Of(ctx, client.ObjectKeyFromObject(s), s.UID)
+	if err != nil {
+		return seen, err
+	}
+	for _, f := range all {
+		if f.Name != seen.kept.Name && f.Name != seen.wanted.Name {
+			seen.strays = append(seen.strays, f)
+		}
+	}
+	if seen.NamespaceEnding, err = r.Providers.namespaceEnding(ctx, s.Namespace); err != nil {
+		return seen, err
+	}
+	if seen.provider, seen.Provider, err = r.Providers.resolve(ctx, s); err != nil {
+		return seen, err
+	}
+	return seen, nil
+}
+
+// observeSecret finds what is under a name, and tells what that is to the session.
+func (r *TerminalSessionReconciler) observeSecret(ctx context.Context, s *v1.TerminalSession, name, version string) (tokenstore.Found, session.Secret, error) {
+	holder, err := r.holder(ctx, s, name)
+	if err != nil {
+		return tokenstore.Found{}, session.Secret{}, err
+	}
+	if holder != nil && holder.UID != s.UID {
+		return tokenstore.Found{State: tokenstore.Taken, Name: name},
+			session.Secret{State: session.SecretTaken, Holder: "that of session " + holder.Name}, nil
+	}
+	found, err := r.Store.Find(ctx, s, name, version)
+	return found, secretState(s, found), err
+}
+
+// holder is the session that has a Secret's name, where more than one names it.
+func (r *TerminalSessionReconciler) holder(ctx context.Context, s *v1.TerminalSession, name string) (*v1.TerminalSession, error) {
+	list := &v1.TerminalSessionList{}
+	err := r.Client.List(ctx, list, client.InNamespace(s.Namespace), client.MatchingFields{indexSecretName: name}, client.UnsafeDisableDeepCopy)
+	if err != nil {
+		return nil, fmt.Errorf("listing the sessions that name Secret %s: %w", name, err)
+	}
+	var named []*v1.TerminalSession
+	for i := range list.Items {
+		if list.Items[i].DeletionTimestamp.IsZero() {
+			named = append(named, &list.Items[i])
+		}
+	}
+	if len(named) < 2 {
+		return nil, nil
+	}
+	return session.Holder(name, named), nil
+}
+
+// secretState translates what the store found into what the lifecycle asks.
+func secretState(s *v1.TerminalSession, found tokenstore.Found) session.Secret {
+	switch found.State {
+	case tokenstore.Absent, tokenstore.Leftover:
+		return session.Secret{State: session.SecretAbsent}
+	case tokenstore.Unchanged:
+		return session.Secret{State: session.SecretCurrent}
+	case tokenstore.Taken:
+		return session.Secret{State: session.SecretTaken, Holder: "not the session's own"}
+	case tokenstore.Intact:
+		recorded := session.NextAttempt(s) - 1
+		same := found.Issue.Attempt == recorded && s.Status.Token != nil && found.Issue.SessionID == s.Status.SessionID
+		if found.Issue.Attempt > recorded || same {
+			return session.Secret{State: session.SecretNewer, Issued: issued(found.Name, found.Version, found.Issue)}
+		}
+	}
+	return session.Secret{State: session.SecretAltered}
+}
+
+func issued(name, version string, i tokenstore.Issue) session.Issued {
+	return session.Issued{
+		SecretName: name, SecretVersion: version, SessionID: i.SessionID, Attempt: i.Attempt,
+		IssuedAt: i.IssuedAt, ExpiresAt: i.ExpiresAt, UserEmail: i.Email, UserSubject: i.Subject,
+	}
+}
+
+// namespaceOf is the metadata of a namespace, or nil where the controller may not read any.
+func namespaceOf(ctx context.Context, namespaces client.Reader, name string) (*metav1.PartialObjectMetadata, error) {
+	if namespaces == nil {
+		return nil, nil
+	}
+	ns := namespaceMetadata()
+	if err := namespaces.Get(ctx, client.ObjectKey{Name: name}, ns); err != nil {
+		return nil, client.IgnoreNotFound(fmt.Errorf("reading namespace %s: %w", name, err))
+	}
+	return ns, nil
+}

@@ -1,0 +1,266 @@
+// The manager of the terminal session controller.
+package main
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"flag"
+	"fmt"
+	"net"
+	"net/http"
+	"os"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"k8s.io/apimachinery/pkg/runtime"
+	clientgoscheme "k8s.io/client-go/kubernetes/scheme"
+	_ "k8s.io/client-go/plugin/pkg/client/auth"
+	"k8s.io/client-go/rest"
+	"k8s.io/client-go/util/cert"
+	"k8s.io/utils/clock"
+	ctrl "sigs.k8s.io/controller-runtime"
+	"sigs.k8s.io/controller-runtime/pkg/cache"
+	"sigs.k8s.io/controller-runtime/pkg/certwatcher"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/healthz"
+	"sigs.k8s.io/controller-runtime/pkg/log/zap"
+	"sigs.k8s.io/controller-runtime/pkg/manager"
+	"sigs.k8s.io/controller-runtime/pkg/metrics"
+	"sigs.k8s.io/controller-runtime/pkg/metrics/filters"
+	metricsserver "sigs.k8s.io/controller-runtime/pkg/metrics/server"
+
+	v1 "terminals.dev/session-controller/api/v1"
+	"terminals.dev/session-controller/controllers"
+	"terminals.dev/session-controller/internal/provider/embedded"
+	"terminals.dev/session-controller/internal/telemetry"
+	"terminals.dev/session-controller/internal/tokenstore"
+)
+
+// +kubebuilder:rbac:groups=authentication.k8s.io,resources=tokenreviews,verbs=create
+// +kubebuilder:rbac:groups=authorization.k8s.io,resources=subjectaccessreviews,verbs=create
+
+// options are the manager's flags.
+type options struct {
+	namespaces, namespace                string
+	leaderElect                          bool
+	metricsAddress, probeAddress         string
+	issuerAddress, issuerCert, issuerURL string
+	endpointAuth                         string
+	concurrent                           int
+	log                                  zap.Options
+}
+
+// Ways in which those who ask for metrics or for an introspection are told apart.
+const (
+	authKubernetes = "Kubernetes"
+	authNone       = "None"
+)
+
+func parseFlags() (options, error) {
+	o := options{}
+	flag.StringVar(&o.namespaces, "namespaces", "", "Serve these namespaces alone, separated by commas, with nothing more than Roles in them. "+
+		"Then there are no ClusterSessionProviders. Default: the whole cluster.")
+	flag.StringVar(&o.namespace, "namespace", orDefault(os.Getenv("POD_NAMESPACE"), "session-controller-system"),
+		"The controller's own namespace: of its lease, and of the Secrets of ClusterSessionProviders.")
+	flag.BoolVar(&o.leaderElect, "leader-elect", true, "Let one replica at a time act.")
+	flag.StringVar(&o.metricsAddress, "metrics-bind-address", ":8443", "Where metrics are served, by HTTPS; 0: nowhere.")
+	flag.StringVar(&o.probeAddress, "health-probe-bind-address", ":8081", "Where /healthz and /readyz are served; 0: nowhere.")
+	flag.StringVar(&o.issuerAddress, "issuer-bind-address", ":9443", "Where discovery, keys and introspection of embedded providers are served, by HTTPS; 0: nowhere.")
+	flag.StringVar(&o.issuerCert, "issuer-cert-dir", "", "The folder with tls.crt and tls.key for the issuer address. Default: a certificate of its own making, which nobody can check.")
+	flag.StringVar(&o.issuerURL, "issuer-url", "", "The URL under which the issuer address is reached: the beginning of the claim iss. Default: https://session-issuer.NAMESPACE.svc.")
+	flag.StringVar(&o.endpointAuth, "endpoint-auth", authKubernetes, "Who may ask for metrics and introspection. Kubernetes: the API server is asked, by TokenReview and SubjectAccessReview. "+
+		"None: whoever reaches the port.")
+	flag.IntVar(&o.concurrent, "concurrent-sessions", 16, "How many sessions are worked on at a time.")
+	o.log.BindFlags(flag.CommandLine)
+	flag.Parse()
+
+	if flag.NArg() > 0 {
+		return o, fmt.Errorf("unexpected argument %q: everything is said by flags", flag.Arg(0))
+	}
+	if o.endpointAuth != authKubernetes && o.endpointAuth != authNone {
+		return o, fmt.Errorf("--endpoint-auth is %q: it must be %s or %s", o.endpointAuth, authKubernetes, authNone)
+	}
+	if o.concurrent < 1 {
+		return o, fmt.Errorf("--concurrent-sessions is %d: it must be 1 or more", o.concurrent)
+	}
+	o.issuerURL = strings.TrimRight(orDefault(o.issuerURL, "https://session-issuer."+o.namespace+".svc"), "/")
+	if !strings.HasPrefix(o.issuerURL, "https://") {
+		return o, fmt.Errorf("--issuer-url is %q: it must be an https URL", o.issuerURL)
+	}
+	return o, nil
+}
+
+func main() {
+	o, err := parseFlags()
+	if err == nil {
+		ctrl.SetLogger(zap.New(zap.UseFlagOptions(&o.log)))
+		err = run(o)
+	}
+	if err != nil {
+		_, _ = fmt.Fprintln(os.Stderr, "manager:", err)
+		os.Exit(1)
+	}
+}
+
+// run wires everything together and returns when it is told to stop.
+func run(o options) error {
+	ctx := ctrl.SetupSignalHandler()
+	config, err := ctrl.GetConfig()
+	if err != nil {
+		return fmt.Errorf("finding the cluster: %w", err)
+	}
+	// The API server's own priority and fairness bounds what it is asked; a limit here would only make a fleet wait.
+	config.QPS = -1
+
+	mgr, err := ctrl.NewManager(config, o.manager())
+	if err != nil {
+		return fmt.Errorf("setting up the manager: %w", err)
+	}
+	if err := controllers.Index(ctx, mgr.GetFieldIndexer()); err != nil {
+		return err
+	}
+	writer := client.WithFieldOwner(mgr.GetClient(), controllers.FieldManager)
+	store := &tokenstore.Store{Metadata: mgr.GetClient(), Live: mgr.GetAPIReader(), Writer: writer}
+	providers := &controllers.Providers{
+		Reader: mgr.GetClient(), Store: store, Namespace: o.namespace, Namespaces: o.served(), IssuerURL: o.issuerURL, Clock: clock.RealClock{},
+	}
+	sessions := &controllers.TerminalSessionReconciler{
+		Client: writer, Store: store, Providers: providers, Metrics: telemetry.NewMetrics(metrics.Registry),
+		Recorder: mgr.GetEventRecorder(controllers.FieldManager), Clock: clock.RealClock{},
+	}
+	if err := sessions.SetupWithManager(mgr, o.concurrent); err != nil {
+		return fmt.Errorf("setting up sessions: %w", err)
+	}
+	kinds := []v1.ProviderKind{v1.KindSessionProvider}
+	if o.namespaces == "" {
+		kinds = append(kinds, v1.KindClusterSessionProvider)
+	}
+	for _, kind := range kinds {
+		r := &controllers.SessionProviderReconciler{Kind: kind, Client: writer, Store: store, Providers: providers, Clock: clock.RealClock{}}
+		if err := r.SetupWithManager(mgr); err != nil {
+			return fmt.Errorf("setting up providers: %w", err)
+		}
+	}
+	metrics.Registry.MustRegister(telemetry.NewSessionCollector(mgr.GetClient()))
+	if o.issuerAddress != "0" {
+		if err := o.serveIssuers(mgr, providers); err != nil {
+			return fmt.Errorf("setting up the issuer address: %w", err)
+		}
+	}
+	if err := errors.Join(mgr.AddHealthzCheck("ping", healthz.Ping), mgr.AddReadyzCheck("caches", cachesSynced(mgr.GetCache()))); err != nil {
+		return fmt.Errorf("setting up probes: %w", err)
+	}
+	return mgr.Start(ctx)
+}
+
+// cachesSynced is whether everything that the manager answers and acts from has been read.
+func cachesSynced(caches cache.Cache) healthz.Checker {
+	return func(r *http.Request) error {
+		ctx, cancel := context.WithTimeout(r.Context(), time.Second)
+		defer cancel()
+		if !caches.WaitForCacheSync(ctx) {
+			return errors.New("the caches have not been read yet: are RBAC and CRDs in place?")
+		}
+		return nil
+	}
+}
+
+// served are the namespaces that the manager is confined to; none means that it is not.
+func (o options) served() []string {
+	return strings.FieldsFunc(o.namespaces, func(c rune) bool { return c == ',' || c == ' ' })
+}
+
+func (o options) manager() ctrl.Options {
+	scheme := runtime.NewScheme()
+	_ = clientgoscheme.AddToScheme(scheme)
+	_ = v1.AddToScheme(scheme)
+	caches := controllers.CacheOptions()
+	for _, namespace := range o.served() {
+		if caches.DefaultNamespaces == nil {
+			caches.DefaultNamespaces = map[string]cache.Config{}
+		}
+		caches.DefaultNamespaces[namespace] = cache.Config{}
+	}
+	serving := metricsserver.Options{BindAddress: o.metricsAddress, SecureServing: true}
+	if o.endpointAuth == authKubernetes {
+		serving.FilterProvider = filters.WithAuthenticationAndAuthorization
+	}
+	return ctrl.Options{
+		Scheme: scheme, Cache: caches, Metrics: serving, HealthProbeBindAddress: o.probeAddress,
+		LeaderElection: o.leaderElect, LeaderElectionID: "terminals.dev", LeaderElectionNamespace: o.namespace, LeaderElectionReleaseOnCancel: true,
+	}
+}
+
+// serveIssuers serves what verifiers of embedded tokens ask for, from every replica.
+func (o options) serveIssuers(mgr ctrl.Manager, providers *controllers.Providers) error {
+	handler := embedded.HandlerConfig{Lookup: providers.Issuer, Active: providers.Active}
+	if o.endpointAuth == authKubernetes {
+		authorize, err := authorizer(mgr.GetConfig(), mgr.GetHTTPClient())
+		if err != nil {
+			return err
+		}
+		handler.Authorize = authorize
+	}
+	tlsConfig := &tls.Config{MinVersion: tls.VersionTLS12}
+	if o.issuerCert == "" {
+		certificate, key, err := cert.GenerateSelfSignedCertKey("session-issuer."+o.namespace+".svc", nil, []string{"localhost"})
+		if err != nil {
+			return fmt.Errorf("making a certificate: %w", err)
+		}
+		pair, err := tls.X509KeyPair(certificate, key)
+		if err != nil {
+			return fmt.Errorf("making a certificate: %w", err)
+		}
+		tlsConfig.Certificates = []tls.Certificate{pair}
+		mgr.GetLogger().Info("the issuer address has a certificate of its own making: set --issuer-cert-dir for one that verifiers can check")
+	} else {
+		watcher, err := certwatcher.New(filepath.Join(o.issuerCert, "tls.crt"), filepath.Join(o.issuerCert, "tls.key"))
+		if err != nil {
+			return fmt.Errorf("reading the certificate in %s: %w", o.issuerCert, err)
+		}
+		if err := mgr.Add(watcher); err != nil {
+			return err
+		}
+		tlsConfig.GetCertificate = watcher.GetCertificate
+	}
+	listener, err := net.Listen("tcp", o.issuerAddress)
+	if err != nil {
+		return fmt.Errorf("listening: %w", err)
+	}
+	return mgr.Add(&manager.Server{
+		Name:     "issuer",
+		Listener: tls.NewListener(listener, tlsConfig),
+		Server: &http.Server{
+			Handler:           embedded.NewHandler(handler),
+			ReadHeaderTimeout: 5 * time.Second, ReadTimeout: 10 * time.Second, WriteTimeout: 10 * time.Second, IdleTimeout: time.Minute,
+			MaxHeaderBytes: 32 << 10,
+		},
+	})
+}
+
+// authorizer lets those pass whom the API server knows and allows to post to the path that they ask for.
+func authorizer(config *rest.Config, httpClient *http.Client) (func(http.Handler) http.Handler, error) {
+	filter, err := filters.WithAuthenticationAndAuthorization(config, httpClient)
+	if err != nil {
+		return nil, fmt.Errorf("setting up authentication: %w", err)
+	}
+	logger := ctrl.Log.WithName("issuer")
+	return func(next http.Handler) http.Handler {
+		checked, err := filter(logger, next)
+		if err != nil {
+			return http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+				http.Error(w, "authentication is not set up", http.StatusInternalServerError)
+			})
+		}
+		return checked
+	}, nil
+}
+
+func orDefault(value, otherwise string) string {
+	if value != "" {
+		return value
+	}
+	return otherwise
+}
