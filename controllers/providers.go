@@ -127,7 +127,7 @@ func (p *Providers) problem(ctx context.Context, s *v1.TerminalSession, obj v1.P
 		return problem(v1.ReasonProviderNotAllowed, "%s %s cannot be matched: %v", ref.Kind, ref.Name, err).Problem, nil
 	case !fits:
 		return problem(v1.ReasonProviderNotAllowed,
-			"No rule in spec.allow of %s %s fits this session's namespace, merchant, user, scopes and audiences.", ref.Kind, ref.Name).Problem, nil
+			"No rule in spec.allow of %s %s fits this session's namespace, merchant, user, scopes and audiences together: add one that does, or name another provider.", ref.Kind, ref.Name).Problem, nil
 	}
 	return session.Problem{}, nil
 }

@@ -199,7 +199,7 @@ func secureLogin(p resolved, req provider.Request) *session.Failure {
 	}
 	return &session.Failure{
 		Kind:    session.FailureAuthTokenMissing,
-		Message: "The provider has secure login: put the user's auth token into the Secret that spec.authTokenSecretRef names.",
+		Message: "The provider has secure login: have spec.authTokenSecretRef name a Secret, and put the user's auth token into it.",
 	}
 }
 

@@ -30,7 +30,7 @@ const FieldManager = "terminal-session-controller"
 // behindWait is how long a session waits for the cache to show what has just been written.
 const behindWait = 20 * time.Millisecond
 
-// +kubebuilder:rbac:groups=terminals.dev,resources=terminalsessions,verbs=list;watch
+// +kubebuilder:rbac:groups=terminals.dev,resources=terminalsessions,verbs=get;list;watch
 // +kubebuilder:rbac:groups=terminals.dev,resources=terminalsessions/status,verbs=patch
 // +kubebuilder:rbac:groups="",resources=secrets,verbs=get;list;watch;create;patch;delete
 // +kubebuilder:rbac:groups="",resources=namespaces,verbs=list;watch

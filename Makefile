@@ -1,0 +1,82 @@
+# Everything that it takes is in the Go module proxy: the tools are pinned in hack/tools, the control plane in test/controlplane.
+SHELL := /usr/bin/env bash -o pipefail -e
+.DEFAULT_GOAL := help
+
+IMG ?= ghcr.io/terminals-dev/session-controller:latest
+PLATFORMS ?= linux/amd64,linux/arm64
+
+TOOL := go tool -modfile=hack/tools/go.mod
+CONTROLLER_GEN := $(TOOL) controller-gen
+LINT := $(TOOL) golangci-lint-kube-api-linter
+# kubectl of the same version as everything else here, so that nothing depends on what is on the PATH.
+KUBECTL = $$(go -C test/controlplane run . kubectl)/kubectl
+
+UNIT := ./api/... ./controllers/... ./internal/...
+
+.PHONY: help
+help: ## Show this.
+	@awk -F ':.*## ' '/^##@/ {printf "\n%s\n", substr($$0, 5)} /^[a-z-]+:.*## / {printf "  %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+##@ Try it
+.PHONY: run
+run: ## Start a control plane, the manager and the samples on this machine; Ctrl-C stops and removes everything.
+	@go build -o .run/bin/run ./hack/run && exec .run/bin/run
+
+##@ Work on it
+.PHONY: generate
+generate: ## Write what is generated: deep copies, CRDs, RBAC.
+	$(CONTROLLER_GEN) object crd paths=./api/... output:crd:dir=config/crd/bases
+	$(CONTROLLER_GEN) rbac:roleName=session-controller paths=./... output:rbac:dir=config/rbac
+
+.PHONY: fmt
+fmt: ## Format.
+	$(LINT) fmt ./...
+
+.PHONY: verify
+verify: ## Fail if something generated is stale, formatting or lint complains, or an import runs against the arrows.
+	@tmp=$$(mktemp -d); trap 'rm -rf "$$tmp"' EXIT; \
+	$(CONTROLLER_GEN) object paths=./api/... output:object:dir="$$tmp/api"; \
+	$(CONTROLLER_GEN) crd paths=./api/... output:crd:dir="$$tmp/crd"; \
+	$(CONTROLLER_GEN) rbac:roleName=session-controller paths=./... output:rbac:dir="$$tmp/rbac"; \
+	diff "$$tmp/api/zz_generated.deepcopy.go" api/v1/zz_generated.deepcopy.go && diff -r "$$tmp/crd" config/crd/bases && \
+	diff "$$tmp/rbac/role.yaml" config/rbac/role.yaml || { echo "generated files are stale: run make generate and commit what it writes" >&2; exit 1; }
+	go mod tidy -diff
+	go -C test/controlplane mod tidy -diff
+	$(LINT) run ./...
+	cd test/controlplane && go tool -modfile=../../hack/tools/go.mod golangci-lint-kube-api-linter run --config ../../.golangci.yml ./...
+	@echo "verified: generated files, modules, formatting, lint and imports"
+
+.PHONY: test-unit
+test-unit: ## Test the parts that need no API server; seconds.
+	go test $(UNIT)
+
+.PHONY: test
+test: ## Test everything, on a real API server that is built the first time (about ten minutes on two cores).
+	@go -C test/controlplane run . etcd kube-apiserver kube-controller-manager kubectl >/dev/null
+	go -C test/controlplane test ./...
+	go test -timeout 20m ./...
+
+.PHONY: bench
+bench: ## Benchmark the decision and the issuer's signing.
+	go test -run '^$$' -bench . -benchmem ./internal/...
+
+##@ Deploy it, to the cluster that KUBECONFIG names
+.PHONY: install
+install: ## Install the CRDs.
+	$(KUBECTL) apply --server-side -k config/crd
+
+.PHONY: uninstall
+uninstall: ## Remove the CRDs, and every session with them.
+	$(KUBECTL) delete --ignore-not-found -k config/crd
+
+.PHONY: deploy
+deploy: ## Deploy the manager from IMG.
+	$(KUBECTL) kustomize config/default | sed 's|ghcr.io/terminals-dev/session-controller:latest|$(IMG)|' | $(KUBECTL) apply --server-side -f -
+
+.PHONY: undeploy
+undeploy: ## Remove the manager; sessions, CRDs and signing keys stay.
+	$(KUBECTL) delete --ignore-not-found -k config/default -l 'app.kubernetes.io/component!=namespace'
+
+.PHONY: docker-build
+docker-build: ## Build the image IMG for PLATFORMS.
+	docker buildx build --platform=$(PLATFORMS) --tag $(IMG) .
