@@ -1,0 +1,726 @@
+package session_test
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+	"unicode/utf8"
+
+	"k8s.io/apimachinery/pkg/api/meta"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	v1 "terminals.dev/session-controller/api/v1"
+	"terminals.dev/session-controller/internal/session"
+)
+
+// The input space is cut into classes, one list for each thing that is observed. What cannot be together is left out: a token's Secret
+// where there is no token, say.
+
+// today is when everything is looked at.
+var today = start.Add(100 * 24 * time.Hour)
+
+// A class makes one kind of world out of another.
+type class struct {
+	name string
+	make func(*world)
+}
+
+// withoutToken are the statuses of sessions that have none.
+var withoutToken = []class{
+	{"fresh", nothing},
+	{"stalled by its provider", func(w *world) {
+		w.stalls(v1.ReasonProviderNotReady)
+		w.look()
+		w.provider = session.Provider{Version: provider}
+	}},
+	{"stalled by its Secret's name", func(w *world) { takeName(w); w.look(); w.secrets = [2]secret{} }},
+	{"logged out", func(w *world) { desire(w, v1.LoggedOut); w.look() }},
+	{"Establishing, grant dead", func(w *world) { w.fails(session.FailureBusy); w.look(); w.s.Status.Attempt.NotBefore = nil }},
+	{"Establishing, waiting", func(w *world) { busy(w); notBefore(w, time.Minute) }},
+	{"Establishing, wait over", func(w *world) { busy(w); notBefore(w, -time.Minute) }},
+	{"Establishing, waiting for another provider", func(w *world) { busy(w); notBefore(w, time.Minute); w.s.Status.Attempt.ProviderVersion = "provider-0" }},
+	{"Establishing, waiting with another spec", func(w *world) { busy(w); notBefore(w, time.Minute); w.s.Generation++ }},
+	{"misconfigured, waiting", func(w *world) { w.fails(session.FailureMisconfigured); w.look(); notBefore(w, time.Minute) }},
+	{"Terminated", func(w *world) { barred(w) }},
+	{"SignedOut", heldAs(v1.HoldSignedOut)},
+	{"Invalidated", heldAs(v1.HoldInvalidated)},
+	{"Finished", heldAs(v1.HoldFinished)},
+	{"Aborted", heldAs(v1.HoldAborted)},
+	{"Rejected", func(w *world) { refused(w) }},
+	{"Rejected by another provider", func(w *world) { refused(w); w.s.Status.Attempt.ProviderVersion = "provider-0" }},
+}
+
+// tokens are the statuses of sessions that have one, and renewals what is known of its renewals.
+var (
+	tokens = []class{
+		{"token fresh", func(w *world) { loginAt(w, today.Add(-time.Hour)) }},
+		{"token due", func(w *world) { loginAt(w, today.Add(-28*24*time.Hour)) }},
+		{"token expired", func(w *world) { loginAt(w, today.Add(-31*24*time.Hour)) }},
+		{"token expired and seen to be", func(w *world) {
+			loginAt(w, today.Add(-31*24*time.Hour))
+			w.s.Status.Phase = v1.PhaseTokenExpired
+			ready(w, v1.ReasonTokenExpired)
+		}},
+	}
+	renewals = []class{
+		{"never failed", nothing},
+		{"renewal failed, waiting", func(w *world) { failed(w); notBefore(w, time.Minute) }},
+		{"renewal failed, wait over", func(w *world) { failed(w); notBefore(w, -time.Minute) }},
+		{"renewal failed, waiting for another provider", func(w *world) {
+			failed(w)
+			notBefore(w, time.Minute)
+			w.s.Status.Attempt.ProviderVersion = "provider-0"
+		}},
+		{"renewal failed, waiting with another spec", func(w *world) { failed(w); notBefore(w, time.Minute); w.s.Generation++ }},
+		{"grant died lately", func(w *world) {
+			w.s.Status.Recent = []v1.RecentSession{{SessionID: "session-0", To: metav1.NewTime(today.Add(-24 * time.Hour)), End: v1.ReasonGrantDead}}
+		}},
+	}
+)
+
+// newSecrets is what may be found where a session's first token is to be.
+var newSecrets = []class{
+	{"Secret absent", nothing},
+	{"Secret newer", func(w *world) { foundNewer(w, place, today.Add(-time.Minute), anna, "session-new") }},
+	{"Secret newer and expired", func(w *world) { foundNewer(w, place, today.Add(-31*24*time.Hour), anna, "session-new") }},
+	{"Secret newer, somebody else's token", func(w *world) { foundNewer(w, place, today.Add(-time.Minute), "carol@acme.example", "session-new") }},
+	{"Secret altered", func(w *world) { foundNewer(w, place, today, anna, "session-new"); w.find(place).altered = true }},
+	{"Secret taken", func(w *world) { takeName(w) }},
+}
+
+// keptSecrets is what may be found where a session's token was.
+var keptSecrets = []class{
+	{"Secret current", nothing},
+	{"Secret current, refreshable", refreshable},
+	{"Secret absent", deleteSecret},
+	{"Secret absent, refreshable", sequence(deleteSecret, refreshable)},
+	{"Secret altered", alterSecret},
+	{"Secret altered, refreshable", sequence(alterSecret, refreshable)},
+	{"Secret touched", func(w *world) { w.touch(place) }},
+	{"Secret newer, same session", func(w *world) { foundNewer(w, place, today.Add(-time.Minute), anna, w.s.Status.SessionID) }},
+	{"Secret newer, another session", func(w *world) { foundNewer(w, place, today.Add(-time.Minute), anna, "session-new") }},
+	{"Secret newer, somebody else's token", func(w *world) {
+		foundNewer(w, place, today.Add(-time.Minute), "carol@acme.example", "session-new")
+	}},
+	{"Secret taken", func(w *world) { *w.find(place) = secret{name: place, version: "theirs", foreign: true} }},
+	{"Secret taken, refreshable", func(w *world) {
+		*w.find(place) = secret{name: place, version: "theirs", foreign: true}
+		w.refreshToken = true
+	}},
+}
+
+// targets is what may be found where spec wants the token, when that is another place.
+var targets = []class{
+	{"no other place", nothing},
+	{"target absent", wantElsewhere},
+	{"target newer", func(w *world) {
+		issued := session.Issued{SessionID: w.s.Status.SessionID, Attempt: 1, IssuedAt: w.s.Status.Token.IssuedAt.Time, ExpiresAt: w.s.Status.Token.ExpiresAt.Time, UserEmail: anna}
+		w.put(another, issued)
+		wantElsewhere(w)
+	}},
+	{"target altered", func(w *world) {
+		foundNewer(w, another, today, anna, "session-new")
+		w.find(another).altered = true
+		wantElsewhere(w)
+	}},
+	{"target taken", func(w *world) {
+		w.secrets[1] = secret{name: another, version: "theirs", foreign: true}
+		wantElsewhere(w)
+	}},
+}
+
+var (
+	kinds = []class{
+		{"Continuous", nothing},
+		{"Continuous, OnRequest", onRequest},
+		{"OneShot", oneShot},
+	}
+	desires = []class{
+		{"LoggedIn", func(w *world) { desire(w, v1.LoggedIn) }},
+		{"LoggedOut", func(w *world) { desire(w, v1.LoggedOut) }},
+	}
+	problems = []class{
+		{"provider fine", nothing},
+		{"provider not ready", func(w *world) { w.stalls(v1.ReasonProviderNotReady) }},
+		{"provider pending", func(w *world) { w.stalls(v1.ReasonProviderPending) }},
+	}
+	requests = []class{
+		{"no request", nothing},
+		{"login requested", func(w *world) { w.s.Annotations[v1.AnnotationLoginRequested] = "now" }},
+		{"renewal requested", func(w *world) { w.s.Annotations[v1.AnnotationRenewRequested] = "now" }},
+		{"both requested", func(w *world) {
+			w.s.Annotations = map[string]string{v1.AnnotationLoginRequested: "now", v1.AnnotationRenewRequested: "now"}
+		}},
+	}
+	users = []class{
+		{"same user", nothing},
+		{"another user", func(w *world) { w.s.Spec.User = &v1.User{Email: bob}; w.s.Generation++; w.email = bob }},
+	}
+	goings = []class{
+		{"staying", nothing},
+		{"deleted", deleteSession},
+		{"namespace ending", endNamespace},
+	}
+)
+
+// answers are what the provider may say: a token, or one of the kinds of failure.
+var answers = []*session.Failure{
+	nil,
+	{Kind: session.FailureBusy, RetryAfter: time.Minute},
+	{Kind: session.FailureUnavailable},
+	{Kind: session.FailureRejected, Code: "Refused", Message: "no"},
+	{Kind: session.FailureGrantDead},
+	{Kind: session.FailureBanned, Code: "UserBanned", Message: "no"},
+	{Kind: session.FailureAuthTokenMissing},
+	{Kind: session.FailureMisconfigured},
+	{Kind: session.FailureIdentity},
+	{Kind: "SomethingNew"},
+}
+
+func desire(w *world, state v1.DesiredState) {
+	if w.s.Spec.DesiredState != state {
+		w.s.Spec.DesiredState = state
+		w.s.Generation++
+	}
+}
+
+func loginAt(w *world, at time.Time) {
+	w.now = at
+	w.look()
+	w.now = today
+}
+
+func notBefore(w *world, in time.Duration) {
+	w.now, w.answer = today, nil
+	at := metav1.NewTime(today.Add(in))
+	w.s.Status.Attempt.NotBefore = &at
+}
+
+// failed: the last renewal has.
+func failed(w *world) {
+	w.s.Status.Attempt = &v1.Attempt{Number: 3, Failures: 2, ProviderVersion: provider}
+	w.s.Status.Error = &v1.SessionError{Code: "Busy", Message: "busy"}
+	ready(w, v1.ReasonProviderBusy)
+}
+
+// ready makes the condition Ready a False of that reason.
+func ready(w *world, reason string) {
+	for _, kind := range []string{v1.ConditionReady, v1.ConditionReconciling} {
+		status := metav1.ConditionFalse
+		if kind == v1.ConditionReconciling {
+			status = metav1.ConditionTrue
+		}
+		meta.SetStatusCondition(&w.s.Status.Conditions, metav1.Condition{Type: kind, Status: status, Reason: reason, Message: "because", ObservedGeneration: w.s.Generation})
+	}
+}
+
+// foundNewer puts a token into a Secret that status knows nothing of.
+func foundNewer(w *world, name string, issuedAt time.Time, email, sessionID string) {
+	w.put(name, session.Issued{SessionID: sessionID, Attempt: session.NextAttempt(w.s), IssuedAt: issuedAt, ExpiresAt: issuedAt.Add(month), UserEmail: email})
+}
+
+func wantElsewhere(w *world) {
+	w.s.Spec.Token.SecretName = another
+	w.s.Generation++
+}
+
+// TestEveryInput decides and reports for every combination of the classes and every answer of the provider, goes on until nothing more
+// happens, and holds the promises of the lifecycle against each step.
+func TestEveryInput(t *testing.T) {
+	if raceEnabled {
+		t.Log("with the race detector, one input in 29 is looked at: there is nothing concurrent here")
+	}
+	var all []*checker
+	t.Run("of sessions", func(t *testing.T) {
+		run := func(name string, dimensions ...[]class) {
+			c := &checker{reached: map[string]int{}}
+			all = append(all, c)
+			t.Run(name, func(t *testing.T) {
+				t.Parallel()
+				c.enumerate(t, base(), nil, dimensions...)
+				t.Logf("%d inputs, %d cases (an input and an answer), %d steps until at rest, at most %d for one", c.inputs, c.cases, c.steps, c.longest)
+			})
+		}
+		run("without a token", kinds, withoutToken, desires, newSecrets, problems, requests, users, goings)
+		run("with a token, Continuous", kinds[:1], tokens, renewals, desires[:1], keptSecrets, targets, problems, requests, users)
+		run("with a token, Continuous, OnRequest", kinds[1:2], tokens, renewals, desires[:1], keptSecrets, targets, problems, requests, users)
+		// A OneShot session has no renewals, unless it was a Continuous one before.
+		run("with a token, OneShot", kinds[2:], tokens, renewals[:2], desires[:1], keptSecrets, targets, problems, requests, users)
+		// Nothing of the provider, the user or the type counts where there is to be no session.
+		run("with a token, to be logged out", kinds[:1], tokens, renewals, desires[1:], keptSecrets, targets, problems[:2], requests, users[:1])
+		run("with a token, going", kinds[:1], tokens, renewals, desires, keptSecrets, targets, problems[:2], requests[3:], users[:1], goings[1:])
+	})
+
+	total := checker{reached: map[string]int{}}
+	for _, c := range all {
+		total.inputs, total.cases, total.steps = total.inputs+c.inputs, total.cases+c.cases, total.steps+c.steps
+		for state, n := range c.reached {
+			total.reached[state] += n
+		}
+	}
+	t.Logf("%d inputs, %d cases, %d steps", total.inputs, total.cases, total.steps)
+	for _, state := range []string{
+		"NotLoggedIn", "Establishing", "Established", "TokenExpired", "Terminated",
+		"NotLoggedIn, SignedOut", "NotLoggedIn, Invalidated", "NotLoggedIn, Finished", "NotLoggedIn, Aborted", "NotLoggedIn, Rejected",
+	} {
+		if total.reached[state] == 0 && !t.Failed() {
+			t.Errorf("no case leads to %s", state)
+		}
+		t.Logf("%7d steps led to %s", total.reached[state], state)
+		delete(total.reached, state)
+	}
+	for state := range total.reached {
+		t.Errorf("%s is no state", state)
+	}
+}
+
+// base is what all classes start from. It has annotations that were handled before.
+func base() *world {
+	w := newWorld()
+	w.now = today
+	w.s.Annotations = map[string]string{v1.AnnotationLoginRequested: "done", v1.AnnotationRenewRequested: "done"}
+	w.s.Status.LastHandledLoginRequest, w.s.Status.LastHandledRenewRequest = "done", "done"
+	return w
+}
+
+type checker struct {
+	inputs, cases, steps, longest int
+	reached                       map[string]int
+}
+
+// enumerate makes every combination of the dimensions, and checks each.
+func (c *checker) enumerate(t *testing.T, w *world, names []string, dimensions ...[]class) {
+	if t.Failed() {
+		return
+	}
+	if len(dimensions) == 0 {
+		c.input(t, w, names)
+		return
+	}
+	for _, class := range dimensions[0] {
+		next := w.clone()
+		class.make(next)
+		next.now, next.answer, next.logins, next.renewals = today, nil, 0, 0
+		c.enumerate(t, next, append(names, class.name), dimensions[1:]...)
+	}
+}
+
+// input checks one input with every answer that the provider may give.
+func (c *checker) input(t *testing.T, w *world, names []string) {
+	c.inputs++
+	if raceEnabled && c.inputs%29 != 0 {
+		return
+	}
+	for _, answer := range answers {
+		if w.s.Spec.Relogin == v1.ReloginOnRequest && answer != nil && answer.Kind != session.FailureGrantDead {
+			continue // what relogin says is asked for a dead grant alone
+		}
+		try := *w
+		try.answer = answer
+		c.cases++
+		if problem := c.walk(&try, answer == nil); problem != "" {
+			what := "a token"
+			if answer != nil {
+				what = string(answer.Kind)
+			}
+			t.Fatalf("%s; the provider answers %s:\n%s\nfrom %s\nto %s", strings.Join(names, "; "), what, problem, show(w.s.Status), show(try.s.Status))
+		}
+		if try.asked() == 0 {
+			return // nobody was asked, so the other answers would make no difference
+		}
+	}
+}
+
+// walk goes on until nothing more happens, and returns what is wrong.
+func (c *checker) walk(w *world, first bool) string {
+	going := w.namespaceEnding || !w.s.DeletionTimestamp.IsZero()
+	heard := true
+	for n := 1; ; n++ {
+		before := w.s
+		wake := session.WakeTime(before, w.now)
+		if first && n == 1 {
+			if problem := pure(w); problem != "" {
+				return problem
+			}
+		}
+		st := w.look()
+		if going {
+			return gone(before, w, st)
+		}
+		c.steps++
+		c.longest = max(c.longest, n)
+		c.reached[state(&st.after)]++
+		if problem := broken(before, w, &st); problem != "" {
+			return fmt.Sprintf("step %d, %s (%s): %s", n, st.decision.Action, st.decision.Phase, problem)
+		}
+		if st.decision.Action == session.ActionNone && same(&before.Status, &st.after) {
+			return unrest(w, before)
+		}
+		// While the session waits for its next attempt, what needs no provider may wait with it.
+		harmless := st.decision.Action == session.ActionNone || st.decision.Action == session.ActionMove
+		waiting := before.Status.Attempt != nil && before.Status.Attempt.NotBefore != nil && wake.Equal(before.Status.Attempt.NotBefore.Time)
+		woken := !wake.IsZero() && !wake.After(w.now.Add(time.Second)) || harmless && waiting
+		if !heard && !woken {
+			return fmt.Sprintf("step %d, %s, is due at once, and nothing makes anybody look: the session is looked at again at %v", n, st.decision.Action, wake)
+		}
+		heard = st.touched
+		if n == 6 {
+			return "it does not come to rest"
+		}
+	}
+}
+
+// pure holds the promise that the same input gives the same answer and is not changed.
+func pure(w *world) string {
+	in, copied := w.observe(), w.observe()
+	copied.Session = in.Session.DeepCopy()
+	d := session.Decide(in, w.now)
+	if session.Decide(copied, w.now) != d {
+		return "two decisions on one input"
+	}
+	out := session.Outcome{}
+	switch d.Action {
+	case session.ActionLogin, session.ActionRenew, session.ActionMove:
+		out.Failure = answers[1]
+	}
+	if one, two := session.Report(in, d, out, w.now), session.Report(copied, d, out, w.now); !same(&one, &two) {
+		return "two reports on one input"
+	}
+	if !same(&in.Session.Status, &copied.Session.Status) {
+		return "the input was changed"
+	}
+	return ""
+}
+
+// gone holds the promises on what is being deleted.
+func gone(before *v1.TerminalSession, w *world, st step) string {
+	switch {
+	case w.asked() > 0:
+		return "the provider is asked for a session that is going"
+	case w.owns():
+		return "a Secret outlives its session"
+	case !st.decision.Silent, !same(&before.Status, &st.after):
+		return "status is written to what is going"
+	case !before.DeletionTimestamp.IsZero() && !session.WakeTime(w.s, w.now).IsZero():
+		return "a session that is being deleted is looked at again"
+	}
+	return ""
+}
+
+// unrest tells when a session at rest is looked at again at another time than one that status names.
+func unrest(w *world, s *v1.TerminalSession) string {
+	wake := session.WakeTime(s, w.now)
+	if wake.IsZero() {
+		return ""
+	}
+	named := []time.Time{}
+	if a := s.Status.Attempt; a != nil && a.NotBefore != nil {
+		named = append(named, a.NotBefore.Time)
+	}
+	if token := s.Status.Token; token != nil {
+		named = append(named, token.ExpiresAt.Time)
+		if token.RenewAt != nil {
+			named = append(named, token.RenewAt.Time)
+		}
+	}
+	if !wake.After(w.now) || !slices.ContainsFunc(named, wake.Equal) {
+		return fmt.Sprintf("at rest, and looked at again at %v", wake)
+	}
+	return ""
+}
+
+// owns is whether a Secret of the session's is there.
+func (w *world) owns() bool {
+	return slices.ContainsFunc(w.secrets[:], func(s secret) bool { return s.name != "" && !s.foreign })
+}
+
+// broken is the promise that one step has broken, if it has.
+func broken(before *v1.TerminalSession, w *world, st *step) string {
+	for _, promise := range []func(*v1.TerminalSession, *world, *step) string{asking, ending, shape, counting, remembering, conditions, limits} {
+		if problem := promise(before, w, st); problem != "" {
+			return problem
+		}
+	}
+	return ""
+}
+
+func open(s *v1.TerminalSession, annotation, handled string) bool {
+	return s.Annotations[annotation] != "" && s.Annotations[annotation] != handled
+}
+
+// asking: who is not to be asked for.
+func asking(before *v1.TerminalSession, w *world, st *step) string {
+	was := &before.Status
+	if st.decision.Action != session.ActionLogin && st.decision.Action != session.ActionRenew {
+		return ""
+	}
+	requested := open(before, v1.AnnotationLoginRequested, was.LastHandledLoginRequest)
+	switch {
+	case before.Spec.DesiredState == v1.LoggedOut:
+		return "the provider is asked though LoggedOut is wanted"
+	case w.provider.Problem.Reason != "":
+		return "a provider is asked that cannot be"
+	case was.Phase == v1.PhaseTerminated && !requested && before.Spec.User.Email == was.User.Email:
+		return "the provider is asked for somebody whom it has barred"
+	case was.Hold != nil && was.Token == nil && !requested && before.Spec.User.Email == was.Hold.User &&
+		(was.Hold.Reason != v1.HoldRejected || was.Attempt.ProviderVersion == w.provider.Version):
+		return "the provider is asked in spite of a hold"
+	case st.decision.Action == session.ActionRenew && (before.Spec.Type == v1.OneShot || was.Token == nil):
+		return "a renewal of what is not to be renewed"
+	case st.decision.Action == session.ActionRenew && st.in.Secret.State == session.SecretCurrent && w.now.Before(was.Token.RenewAt.Time) &&
+		!open(before, v1.AnnotationRenewRequested, was.LastHandledRenewRequest) && was.Attempt.Failures == 0:
+		return "a renewal before its time"
+	case st.decision.Action == session.ActionLogin && was.Token != nil && st.in.Secret.State == session.SecretCurrent:
+		return "a login beside a session that is there"
+	case w.asked() > 2:
+		return "the provider is asked again and again"
+	}
+	return ""
+}
+
+// ending: what must be over.
+func ending(before *v1.TerminalSession, w *world, st *step) string {
+	now := &st.after
+	switch {
+	case now.Token == nil && w.owns():
+		return "a Secret is left without its session"
+	case before.Spec.DesiredState == v1.LoggedOut && (state(now) != "NotLoggedIn" || readiness(now) != "True LoggedOut"):
+		return "LoggedOut is wanted, and it is not"
+	case now.Token != nil && before.Spec.Type == v1.OneShot && !w.now.Before(now.Token.ExpiresAt.Time) && st.decision.Action != session.ActionAdopt && st.decision.Action != session.ActionMove:
+		return "a OneShot session outlives its token"
+	case now.Token != nil && !w.refreshToken && w.find(now.Token.SecretName) == nil:
+		return "a session without its Secret"
+	}
+	return ""
+}
+
+// shape: what stands together in status.
+func shape(before *v1.TerminalSession, w *world, st *step) string {
+	now := &st.after
+	alive := now.Phase == v1.PhaseEstablished || now.Phase == v1.PhaseTokenExpired
+	switch {
+	case now.Hold != nil && now.Phase != v1.PhaseNotLoggedIn:
+		return "a hold beside phase " + string(now.Phase)
+	case (now.Token != nil) != alive:
+		return "token does not fit phase " + string(now.Phase)
+	case (now.SessionID != "") != alive, (now.EstablishedAt != nil) != alive:
+		return "sessionID or establishedAt does not fit phase " + string(now.Phase)
+	case alive && (now.Phase == v1.PhaseEstablished) != w.now.Before(now.Token.ExpiresAt.Time):
+		return "phase " + string(now.Phase) + " does not fit the token's expiry"
+	case alive && (now.Token.RenewAt == nil) != (before.Spec.Type == v1.OneShot):
+		return "renewAt does not fit the type"
+	case now.User != nil && !alive && now.Phase != v1.PhaseTerminated:
+		return "a user who is not logged in"
+	case now.Phase == v1.PhaseTerminated && now.Error == nil:
+		return "Terminated without an error code"
+	case now.Hold != nil && (now.Hold.At.IsZero() || !strings.EqualFold(now.Hold.User, before.Spec.User.Email)):
+		return "a hold without its time, or of another user"
+	}
+	flow, history := v1.FlowStarting, v1.History("")
+	switch state(now) {
+	case "Established", "TokenExpired":
+		flow, history = v1.FlowActive, v1.HistoryLoggedIn
+		if before.Spec.Type == v1.OneShot {
+			history = v1.HistoryLoggedInOneShot
+		}
+	case "Terminated", "NotLoggedIn, Rejected":
+		flow, history = v1.FlowError, v1.HistoryError
+	case "NotLoggedIn, Aborted":
+		flow, history = v1.FlowError, v1.HistoryAborted
+	case "NotLoggedIn, SignedOut", "NotLoggedIn, Invalidated", "NotLoggedIn, Finished":
+		flow, history = v1.FlowDone, v1.HistoryLoggedOut
+	case "NotLoggedIn":
+		if before.Spec.DesiredState == v1.LoggedOut {
+			flow, history = v1.FlowDone, v1.HistoryLoggedOut
+		}
+	}
+	if now.Flow == nil || now.Flow.State != flow || now.History != history {
+		return fmt.Sprintf("flow and history are not %s and %q", flow, history)
+	}
+	return ""
+}
+
+// counting: attempts and requests.
+func counting(before *v1.TerminalSession, w *world, st *step) string {
+	number := session.NextAttempt(before) - 1
+	switch st.decision.Action {
+	case session.ActionLogin, session.ActionRenew:
+		number++
+	case session.ActionAdopt:
+		newer := st.in.Secret
+		if st.in.Target.State == session.SecretNewer {
+			newer = st.in.Target
+		}
+		number = max(number, newer.Issued.Attempt)
+	}
+	now := &st.after
+	if got := session.NextAttempt(&v1.TerminalSession{Status: *now}) - 1; got != number {
+		return fmt.Sprintf("attempt.number is %d, want %d", got, number)
+	}
+	if failed := st.outcome.Failure; failed != nil && now.Attempt.NotBefore != nil {
+		if wait := now.Attempt.NotBefore.Sub(w.now); wait < time.Second || wait < failed.RetryAfter {
+			return fmt.Sprintf("after %s the next attempt is due in %s", failed.Kind, wait)
+		}
+	}
+	for _, r := range []struct{ annotation, was, now string }{
+		{v1.AnnotationLoginRequested, before.Status.LastHandledLoginRequest, now.LastHandledLoginRequest},
+		{v1.AnnotationRenewRequested, before.Status.LastHandledRenewRequest, now.LastHandledRenewRequest},
+	} {
+		if r.now != r.was && r.now != before.Annotations[r.annotation] {
+			return "a request is handled that nobody made"
+		}
+	}
+	asked := st.decision.Action == session.ActionLogin || st.decision.Action == session.ActionRenew
+	if asked && (open(before, v1.AnnotationLoginRequested, now.LastHandledLoginRequest) || open(before, v1.AnnotationRenewRequested, now.LastHandledRenewRequest)) {
+		return "a request stays open after the provider was asked"
+	}
+	if !asked && st.decision.Action != session.ActionAdopt && before.Spec.Type != v1.OneShot && before.Spec.DesiredState == v1.LoggedIn &&
+		now.LastHandledRenewRequest != before.Status.LastHandledRenewRequest {
+		return "a renewal request is handled without a renewal"
+	}
+	return ""
+}
+
+// remembering: what becomes of a session that ends.
+func remembering(before *v1.TerminalSession, w *world, st *step) string {
+	was, now := &before.Status, &st.after
+	switch {
+	case len(now.Recent) > 3:
+		return "more than three sessions are remembered"
+	case was.SessionID == now.SessionID || was.SessionID == "":
+		if len(now.Recent) != len(was.Recent) {
+			return "a session is remembered that has not ended"
+		}
+	case len(now.Recent) == 0 || now.Recent[0].SessionID != was.SessionID || now.Recent[0].End == "" || now.Recent[0].User != was.User.Email ||
+		!now.Recent[0].To.Time.Equal(w.now.Truncate(time.Second)) || now.Recent[0].From == nil:
+		return "the session that ended is not remembered"
+	}
+	if was.SessionID != "" && was.SessionID == now.SessionID && !was.EstablishedAt.Equal(now.EstablishedAt) {
+		return "the session's beginning has changed"
+	}
+	return ""
+}
+
+// conditions: the table of Ready.
+func conditions(before *v1.TerminalSession, _ *world, st *step) string {
+	now := &st.after
+	if now.ObservedGeneration != before.Generation {
+		return "observedGeneration lags"
+	}
+	seen := map[string]metav1.ConditionStatus{}
+	for i := range now.Conditions {
+		c := &now.Conditions[i]
+		if _, twice := seen[c.Type]; twice || c.ObservedGeneration != before.Generation || c.LastTransitionTime.IsZero() {
+			return "a condition twice, of another generation, or without a time: " + c.Type
+		}
+		seen[c.Type] = c.Status
+	}
+	readyStatus, reconciling, stalled := seen[v1.ConditionReady], seen[v1.ConditionReconciling], seen[v1.ConditionStalled]
+	if n := count(readyStatus == metav1.ConditionTrue, reconciling == metav1.ConditionTrue, stalled == metav1.ConditionTrue); n != 1 {
+		return fmt.Sprintf("%d of Ready, Reconciling and Stalled are True", n)
+	}
+	if reconciling == metav1.ConditionFalse || stalled == metav1.ConditionFalse || readyStatus == metav1.ConditionUnknown || len(seen) != 2+count(reconciling != "", stalled != "") {
+		return "conditions that do not belong there"
+	}
+	if established := seen[v1.ConditionEstablished] == metav1.ConditionTrue; established != (now.Phase == v1.PhaseEstablished) {
+		return "the condition Established does not fit the phase"
+	}
+	reason := meta.FindStatusCondition(now.Conditions, v1.ConditionReady).Reason
+	is, fits := readiness(now), false
+	switch state(now) {
+	case "Established":
+		fits = is == "True Established" || is != "True "+reason && reason != v1.ReasonEstablished
+	case "NotLoggedIn, SignedOut", "NotLoggedIn, Invalidated", "NotLoggedIn, Finished", "NotLoggedIn, Aborted":
+		fits = readyStatus == metav1.ConditionTrue
+	case "NotLoggedIn, Rejected", "Terminated":
+		fits = stalled != ""
+	case "Establishing":
+		fits = reconciling != "" && reason != v1.ReasonEstablished && reason != v1.ReasonLoggedOut
+	case "TokenExpired":
+		fits = readyStatus == metav1.ConditionFalse && reason != v1.ReasonEstablished
+	case "NotLoggedIn":
+		fits = is == "True LoggedOut" && before.Spec.DesiredState == v1.LoggedOut ||
+			readyStatus == metav1.ConditionFalse && reason != v1.ReasonEstablished && reason != v1.ReasonLoggedOut
+	}
+	if !fits {
+		return state(now) + " and Ready " + is
+	}
+	if st.outcome.Failure != nil && readyStatus == metav1.ConditionTrue && (now.Hold == nil || now.Hold.Reason != v1.HoldInvalidated) {
+		return "Ready though the provider has just failed"
+	}
+	return ""
+}
+
+func count(all ...bool) int {
+	n := 0
+	for _, one := range all {
+		if one {
+			n++
+		}
+	}
+	return n
+}
+
+// limits: what the schema checks.
+func limits(_ *v1.TerminalSession, _ *world, st *step) string {
+	now := &st.after
+	return beyond(now)
+}
+
+// beyond is what in a status is longer than the schema allows, or is missing though the schema wants it.
+func beyond(st *v1.TerminalSessionStatus) string {
+	var wrong string
+	text := func(field, value string, most int, required bool) {
+		if !utf8.ValidString(value) || utf8.RuneCountInString(value) > most || required && value == "" {
+			wrong = fmt.Sprintf("%s is %q", field, value)
+		}
+	}
+	text("sessionID", st.SessionID, 64, false)
+	text("lastHandledLoginRequest", st.LastHandledLoginRequest, 256, false)
+	text("lastHandledRenewRequest", st.LastHandledRenewRequest, 256, false)
+	if u := st.User; u != nil {
+		text("user.email", u.Email, 254, false)
+		text("user.subject", u.Subject, 256, false)
+		if *u == (v1.UserStatus{}) {
+			wrong = "user is empty"
+		}
+	}
+	if h := st.Hold; h != nil {
+		text("hold.reason", string(h.Reason), 64, true)
+		text("hold.by", h.By, 256, false)
+		text("hold.message", h.Message, 256, false)
+		text("hold.user", h.User, 254, false)
+	}
+	if e := st.Error; e != nil {
+		text("error.code", e.Code, 64, true)
+		text("error.message", e.Message, 256, false)
+	}
+	if t := st.Token; t != nil {
+		text("token.secretName", t.SecretName, 253, true)
+		text("token.secretVersion", t.SecretVersion, 64, false)
+		if !t.ExpiresAt.After(t.IssuedAt.Time) || t.Renewals < 0 {
+			wrong = "token ends before it begins"
+		}
+		if at := t.RenewAt; at != nil && (at.Nanosecond() != 0 || at.Before(&t.IssuedAt) || !at.Before(&t.ExpiresAt)) {
+			wrong = fmt.Sprintf("token.renewAt is %v", at)
+		}
+	}
+	if a := st.Attempt; a != nil {
+		text("attempt.providerVersion", a.ProviderVersion, 64, false)
+		if a.Number < 1 || a.Failures < 0 || a.NotBefore != nil && a.NotBefore.Nanosecond() != 0 {
+			wrong = "attempt is " + show(a)
+		}
+	}
+	for i := range st.Recent {
+		text("recent.sessionID", st.Recent[i].SessionID, 64, true)
+		text("recent.user", st.Recent[i].User, 254, false)
+		text("recent.end", st.Recent[i].End, 64, true)
+	}
+	for i := range st.Conditions {
+		text("condition.reason", st.Conditions[i].Reason, 64, true)
+		text("condition.message", st.Conditions[i].Message, 512, true)
+	}
+	return wrong
+}

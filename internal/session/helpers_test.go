@@ -1,0 +1,336 @@
+package session_test
+
+import (
+	"encoding/json"
+	"fmt"
+	"strings"
+	"testing"
+	"time"
+
+	"k8s.io/apimachinery/pkg/api/meta"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	v1 "terminals.dev/session-controller/api/v1"
+	"terminals.dev/session-controller/internal/session"
+)
+
+const (
+	anna     = "anna@acme.example"
+	bob      = "bob@acme.example"
+	month    = 720 * time.Hour
+	provider = "provider-1" // the version of the provider in most tests
+	name     = "till-07"
+	place    = "till-07-token"     // where the token is kept
+	another  = "till-07-elsewhere" // where spec may want it instead
+)
+
+var start = time.Date(2026, 3, 1, 9, 0, 0, 0, time.UTC)
+
+// fresh is a session as the API server makes it: with the defaults of the schema, seen by nobody yet.
+func fresh() *v1.TerminalSession {
+	return &v1.TerminalSession{
+		ObjectMeta: metav1.ObjectMeta{
+			Namespace: "shop", Name: name, UID: "5f0c1e5c-3f1c-4f6e-9a55-0d6a3c1b7e21", Generation: 1, CreationTimestamp: metav1.NewTime(start),
+		},
+		Spec: v1.TerminalSessionSpec{
+			Terminal: v1.Terminal{ID: "T-0042"}, MerchantID: "acme", User: &v1.User{Email: anna},
+			ProviderRef:  v1.ProviderReference{Kind: v1.KindClusterSessionProvider, Name: "default"},
+			DesiredState: v1.LoggedIn, Type: v1.Continuous, Purpose: v1.PurposeLogin, Relogin: v1.ReloginAutomatic,
+			Token: v1.TokenSpec{Lifetime: &metav1.Duration{Duration: month}},
+		},
+		Status: v1.TerminalSessionStatus{ObservedGeneration: -1, Phase: v1.PhaseNotLoggedIn},
+	}
+}
+
+// secret is a Secret of the world.
+type secret struct {
+	name, version string
+	// foreign ones are not the session's; altered ones are, but somebody has changed what is in them.
+	foreign, altered bool
+	issued           session.Issued
+}
+
+// world is a session with what is around it: the part of the controller that observes and acts, without an API server. It deletes and
+// creates, and counts what it asks the provider.
+type world struct {
+	s        *v1.TerminalSession
+	now      time.Time
+	provider session.Provider
+	// answer is what the provider fails with; nil for a token.
+	answer *session.Failure
+	// lifetime is that of the tokens that the provider gives, and email whom it logs in.
+	lifetime time.Duration
+	email    string
+	// refreshToken is whether one is left. It is kept apart from the token.
+	refreshToken, namespaceEnding bool
+	// kept and wanted are the Secrets under the name where the token is, and under the one that spec gives where that is another.
+	secrets [2]secret
+	version int
+
+	logins, renewals int
+}
+
+func newWorld(edits ...func(*v1.TerminalSession)) *world {
+	w := &world{s: fresh(), now: start, provider: session.Provider{Version: provider}, lifetime: month, email: anna}
+	for _, edit := range edits {
+		edit(w.s)
+	}
+	return w
+}
+
+// clone is a world of its own, to try something in.
+func (w *world) clone() *world {
+	c := *w
+	c.s = w.s.DeepCopy()
+	return &c
+}
+
+func (w *world) asked() int { return w.logins + w.renewals }
+
+// find returns the Secret of a name, or nil.
+func (w *world) find(name string) *secret {
+	for i := range w.secrets {
+		if w.secrets[i].name == name {
+			return &w.secrets[i]
+		}
+	}
+	return nil
+}
+
+func (w *world) delete(name string) {
+	if found := w.find(name); found != nil {
+		*found = secret{}
+	}
+}
+
+// put writes a token under a name, as a new version.
+func (w *world) put(name string, issued session.Issued) session.Issued {
+	found := w.find(name)
+	if found == nil {
+		found = w.find("")
+	}
+	w.version++
+	issued.SecretName, issued.SecretVersion = name, versionName(w.version)
+	*found = secret{name: name, version: issued.SecretVersion, issued: issued}
+	return issued
+}
+
+// touch makes a new version of a Secret, as any change of its metadata does.
+func (w *world) touch(name string) {
+	w.version++
+	found := w.find(name)
+	found.version = versionName(w.version)
+	found.issued.SecretVersion = found.version
+}
+
+func versionName(n int) string {
+	if n < len(versionNames) {
+		return versionNames[n]
+	}
+	return fmt.Sprint("v", n)
+}
+
+var versionNames = [...]string{"v0", "v1", "v2", "v3", "v4", "v5", "v6", "v7"}
+
+// wherever is where the token is or, without one, where it is to be.
+func (w *world) wherever() string {
+	if w.s.Status.Token != nil {
+		return w.s.Status.Token.SecretName
+	}
+	return session.SecretName(w.s)
+}
+
+// observe is what a decision rests on.
+func (w *world) observe() session.Input {
+	in := session.Input{Session: w.s, NamespaceEnding: w.namespaceEnding, Provider: w.provider}
+	expected := ""
+	if w.s.Status.Token != nil {
+		expected = w.s.Status.Token.SecretVersion
+	}
+	in.Secret = w.observeSecret(w.wherever(), expected)
+	if wanted := session.SecretName(w.s); wanted != w.wherever() {
+		in.Target = w.observeSecret(wanted, "")
+	}
+	return in
+}
+
+func (w *world) observeSecret(name, expected string) session.Secret {
+	found := w.find(name)
+	switch {
+	case found == nil:
+		return session.Secret{State: session.SecretAbsent, Refreshable: w.refreshToken}
+	case found.foreign:
+		return session.Secret{State: session.SecretTaken, Holder: "not the session's own", Refreshable: w.refreshToken}
+	case expected != "" && found.version == expected:
+		return session.Secret{State: session.SecretCurrent, Refreshable: w.refreshToken}
+	case found.altered:
+		return session.Secret{State: session.SecretAltered, Refreshable: w.refreshToken}
+	}
+	t := w.s.Status.Token
+	same := t != nil && found.issued.SessionID == w.s.Status.SessionID && found.issued.IssuedAt.Equal(t.IssuedAt.Time)
+	if found.issued.Attempt >= session.NextAttempt(w.s) || same {
+		return session.Secret{State: session.SecretNewer, Issued: found.issued, Refreshable: w.refreshToken}
+	}
+	return session.Secret{State: session.SecretAltered, Refreshable: w.refreshToken}
+}
+
+// step is one pass of the reconciler.
+type step struct {
+	in       session.Input
+	decision session.Decision
+	outcome  session.Outcome
+	// after is the status that came of it, and touched whether a Secret was written or deleted, which is heard of.
+	after   v1.TerminalSessionStatus
+	touched bool
+}
+
+// look does what the reconciler does once.
+func (w *world) look() step {
+	in := w.observe()
+	st := step{in: in, decision: session.Decide(in, w.now)}
+	st.outcome, st.touched = w.act(st.decision)
+	st.after = session.Report(in, st.decision, st.outcome, w.now)
+	before := w.s
+	w.s = &v1.TerminalSession{TypeMeta: before.TypeMeta, ObjectMeta: before.ObjectMeta, Spec: before.Spec, Status: st.after}
+	return st
+}
+
+// rest looks until nothing more happens at this time, and returns the first step.
+func (w *world) rest(t testing.TB) step {
+	t.Helper()
+	first := w.look()
+	for range 6 {
+		before := w.s
+		if st := w.look(); st.decision.Action == session.ActionNone && same(&before.Status, &st.after) {
+			return first
+		}
+	}
+	t.Fatalf("it does not come to rest: %s", show(w.s.Status))
+	return first
+}
+
+// act does one thing, and tells whether that changed a Secret.
+func (w *world) act(d session.Decision) (session.Outcome, bool) {
+	w.tidy()
+	switch d.Action {
+	case session.ActionLogin:
+		w.logins++
+		return w.obtain(sessionName(session.NextAttempt(w.s)), session.SecretName(w.s))
+	case session.ActionRenew:
+		w.renewals++
+		out, touched := w.obtain(w.s.Status.SessionID, w.s.Status.Token.SecretName)
+		if out.Failure.EndsSession() {
+			return out, w.end()
+		}
+		return out, touched
+	case session.ActionMove:
+		issued := w.put(session.SecretName(w.s), w.find(w.s.Status.Token.SecretName).issued)
+		return session.Outcome{Issued: &issued}, true
+	case session.ActionEnd:
+		return session.Outcome{}, w.end()
+	}
+	return session.Outcome{}, false
+}
+
+// tidy deletes the session's Secrets under other names than those that it has to do with.
+func (w *world) tidy() {
+	for i := range w.secrets {
+		if s := &w.secrets[i]; !s.foreign && s.name != w.wherever() && s.name != session.SecretName(w.s) {
+			*s = secret{}
+		}
+	}
+}
+
+func (w *world) end() bool {
+	done := false
+	for i := range w.secrets {
+		if s := &w.secrets[i]; s.name != "" && !s.foreign {
+			*s, done = secret{}, true
+		}
+	}
+	return done
+}
+
+func (w *world) obtain(sessionID, where string) (session.Outcome, bool) {
+	if w.answer != nil {
+		return session.Outcome{Failure: w.answer}, false
+	}
+	at := w.now.Truncate(time.Second)
+	issued := w.put(where, session.Issued{
+		SessionID: sessionID, Attempt: session.NextAttempt(w.s), IssuedAt: at, ExpiresAt: at.Add(w.lifetime), UserEmail: w.email, UserSubject: "subject",
+	})
+	return session.Outcome{Issued: &issued}, true
+}
+
+func sessionName(attempt int64) string {
+	if attempt >= 0 && attempt < int64(len(sessionNames)) {
+		return sessionNames[attempt]
+	}
+	return fmt.Sprint("session-", attempt)
+}
+
+var sessionNames = [...]string{
+	"session-0", "session-1", "session-2", "session-3", "session-4", "session-5", "session-6", "session-7", "session-8", "session-9",
+}
+
+// edit is a change of spec by a person.
+func (w *world) edit(change func(*v1.TerminalSessionSpec)) {
+	w.s = w.s.DeepCopy()
+	w.s.Generation++
+	change(&w.s.Spec)
+}
+
+// request sets an annotation.
+func (w *world) request(annotation, value string) {
+	w.s = w.s.DeepCopy()
+	metav1.SetMetaDataAnnotation(&w.s.ObjectMeta, annotation, value)
+}
+
+// fails makes the provider fail from now on.
+func (w *world) fails(kind session.FailureKind) {
+	w.answer = &session.Failure{Kind: kind, Code: string(kind) + "Code", Message: "The provider says " + string(kind) + "."}
+}
+
+// stalls makes the provider one that cannot be asked.
+func (w *world) stalls(reason string) {
+	w.provider.Problem = session.Problem{Reason: reason, Message: "The provider cannot be asked."}
+	switch reason {
+	case v1.ReasonProviderNotFound:
+		w.provider.Version = ""
+	case v1.ReasonProviderNotReady:
+		w.provider.Version = "provider-stalled"
+	}
+}
+
+// state is what people look at first: the phase, and the hold if there is one.
+func state(st *v1.TerminalSessionStatus) string {
+	if st.Hold != nil {
+		return string(st.Phase) + ", " + string(st.Hold.Reason)
+	}
+	return string(st.Phase)
+}
+
+// readiness is Ready as kstatus reads it, and its reason.
+func readiness(st *v1.TerminalSessionStatus) string {
+	ready := meta.FindStatusCondition(st.Conditions, v1.ConditionReady)
+	if ready == nil {
+		return "unknown"
+	}
+	words := []string{string(ready.Status)}
+	for _, kind := range []string{v1.ConditionReconciling, v1.ConditionStalled} {
+		if meta.IsStatusConditionTrue(st.Conditions, kind) {
+			words = append(words, kind)
+		}
+	}
+	return strings.Join(append(words, ready.Reason), " ")
+}
+
+func show(value any) string {
+	text, err := json.MarshalIndent(value, "", " ")
+	if err != nil {
+		return err.Error()
+	}
+	return string(text)
+}
+
+func duration(d time.Duration) *metav1.Duration { return &metav1.Duration{Duration: d} }
