@@ -162,7 +162,7 @@ func (r *TerminalSessionReconciler) authToken(ctx context.Context, seen observat
 	}
 	secret := &corev1.Secret{}
 	key := client.ObjectKey{Namespace: s.Namespace, Name: ref.Name}
-	if err := r.Store.Live.Get(ctx, key, secret); apierrors.IsNotFound(err) {
+	if err := r.Store.Live.Get(tokenstore.Unlogged(ctx), key, secret); apierrors.IsNotFound(err) {
 		return "", nil
 	} else if err != nil {
 		return "", fmt.Errorf("reading the auth token's Secret %s: %w", key, err)

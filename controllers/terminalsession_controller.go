@@ -76,6 +76,9 @@ func (r *TerminalSessionReconciler) Reconcile(ctx context.Context, req ctrl.Requ
 	if err != nil {
 		return result(s, 0, r.Clock.Now()), ignoreNamespaceEnding(err)
 	}
+	if decision.Silent {
+		return ctrl.Result{}, nil
+	}
 	return r.report(ctx, s, session.Report(seen.Input, decision, outcome, r.Clock.Now()))
 }
 

@@ -101,13 +101,18 @@ func secretState(s *v1.TerminalSession, found tokenstore.Found) session.Secret {
 	case tokenstore.Taken:
 		return session.Secret{State: session.SecretTaken, Holder: "not the session's own"}
 	case tokenstore.Intact:
-		recorded := session.NextAttempt(s) - 1
-		same := found.Issue.Attempt == recorded && s.Status.Token != nil && found.Issue.SessionID == s.Status.SessionID
-		if found.Issue.Attempt > recorded || same {
+		if found.Issue.Attempt >= session.NextAttempt(s) || recorded(s, found.Issue) {
 			return session.Secret{State: session.SecretNewer, Issued: issued(found.Name, found.Version, found.Issue)}
 		}
 	}
 	return session.Secret{State: session.SecretAltered}
+}
+
+// recorded is whether a token is the one that status describes: somebody has touched its Secret, and left the token alone. The number of
+// the attempt does not tell, since attempts may have failed in the meantime.
+func recorded(s *v1.TerminalSession, i tokenstore.Issue) bool {
+	t := s.Status.Token
+	return t != nil && i.SessionID == s.Status.SessionID && i.IssuedAt.Equal(t.IssuedAt.Time) && i.ExpiresAt.Equal(t.ExpiresAt.Time)
 }
 
 func issued(name, version string, i tokenstore.Issue) session.Issued {

@@ -15,8 +15,11 @@ type written struct {
 
 type versions struct{ from, to string }
 
-// note records that a write has turned version from into version to.
+// note records that a write has turned version from into version to. One that changed nothing is nothing to wait for.
 func (w *written) note(key types.NamespacedName, from, to string) {
+	if from == to {
+		return
+	}
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	if w.last == nil {

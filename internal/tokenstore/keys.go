@@ -67,7 +67,7 @@ func signingKeys(ctx context.Context, from client.Reader, namespace string, prov
 // ReadSigningKey reads one signing key, PKCS #8 in PEM.
 func (s *Store) ReadSigningKey(ctx context.Context, namespace, name string) ([]byte, error) {
 	secret := &corev1.Secret{}
-	if err := s.Live.Get(ctx, client.ObjectKey{Namespace: namespace, Name: name}, secret); err != nil {
+	if err := s.Live.Get(Unlogged(ctx), client.ObjectKey{Namespace: namespace, Name: name}, secret); err != nil {
 		return nil, fmt.Errorf("reading signing key Secret %s/%s: %w", namespace, name, err)
 	}
 	return secret.Data[KeyPrivateKey], nil
@@ -88,7 +88,7 @@ func (s *Store) CreateSigningKey(ctx context.Context, namespace string, provider
 		Type:      TypeSigningKey,
 		Data:      map[string][]byte{KeyPrivateKey: pem},
 	}
-	if err := s.Writer.Create(ctx, secret); err != nil {
+	if err := s.Writer.Create(Unlogged(ctx), secret); err != nil {
 		return SigningKey{}, fmt.Errorf("creating signing key Secret %s/%s: %w", namespace, secret.Name, err)
 	}
 	return SigningKey{
@@ -98,5 +98,5 @@ func (s *Store) CreateSigningKey(ctx context.Context, namespace string, provider
 
 // DeleteSigningKey removes a key that no token that may still be valid was signed with.
 func (s *Store) DeleteSigningKey(ctx context.Context, namespace string, key SigningKey) error {
-	return s.Delete(ctx, namespace, Found{Name: key.Name, UID: key.UID})
+	return s.Delete(ctx, namespace, Found{Name: key.Name, UID: key.UID, Version: key.Version})
 }

@@ -13,6 +13,7 @@ import (
 	"fmt"
 	"time"
 
+	"github.com/go-logr/logr"
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -93,6 +94,10 @@ type Store struct {
 	Writer client.Writer
 }
 
+// Unlogged returns a context without a logger. From level 8 on, clients log what they send and receive: each request that has the content
+// of a Secret in it is made with such a context, so that no level of the log shows a token or key.
+func Unlogged(ctx context.Context) context.Context { return logr.NewContext(ctx, logr.Discard()) }
+
 // Find says what is under a name. expected is the version that status has recorded; empty where none is expected.
 func (s *Store) Find(ctx context.Context, session *v1.TerminalSession, name, expected string) (Found, error) {
 	key := client.ObjectKey{Namespace: session.Namespace, Name: name}
@@ -111,7 +116,7 @@ func (s *Store) Find(ctx context.Context, session *v1.TerminalSession, name, exp
 
 	// Something is not as recorded, or the cache is behind: only the API server knows.
 	secret := &corev1.Secret{}
-	if err := s.Live.Get(ctx, key, secret); apierrors.IsNotFound(err) {
+	if err := s.Live.Get(Unlogged(ctx), key, secret); apierrors.IsNotFound(err) {
 		return Found{State: Absent, Name: name}, nil
 	} else if err != nil {
 		return Found{}, fmt.Errorf("reading Secret %s: %w", key, err)
@@ -165,7 +170,7 @@ func (s *Store) Put(ctx context.Context, session *v1.TerminalSession, over Found
 		return "", fmt.Errorf("describing the token: %w", err)
 	}
 	secret := &corev1.Secret{ObjectMeta: metav1.ObjectMeta{Namespace: session.Namespace, Name: over.Name}}
-	err = s.Writer.Patch(ctx, secret, client.RawPatch(types.MergePatchType, patch))
+	err = s.Writer.Patch(Unlogged(ctx), secret, client.RawPatch(types.MergePatchType, patch))
 	if apierrors.IsInvalid(err) && s.sealed(ctx, client.ObjectKeyFromObject(secret)) {
 		if err := s.Delete(ctx, session.Namespace, over); err != nil {
 			return "", err
@@ -188,7 +193,7 @@ func (s *Store) create(ctx context.Context, session *v1.TerminalSession, name st
 		Type: TypeToken,
 		Data: data,
 	}
-	if err := s.Writer.Create(ctx, secret); apierrors.IsAlreadyExists(err) {
+	if err := s.Writer.Create(Unlogged(ctx), secret); apierrors.IsAlreadyExists(err) {
 		return "", fmt.Errorf("creating Secret %s: %w", name, ErrExists)
 	} else if err != nil {
 		return "", fmt.Errorf("creating Secret %s: %w", name, err)
@@ -199,14 +204,14 @@ func (s *Store) create(ctx context.Context, session *v1.TerminalSession, name st
 // sealed is whether somebody has made a Secret immutable. Nobody can take that back: another has to stand in for it.
 func (s *Store) sealed(ctx context.Context, key client.ObjectKey) bool {
 	secret := &corev1.Secret{}
-	return s.Live.Get(ctx, key, secret) == nil && secret.Immutable != nil && *secret.Immutable
+	return s.Live.Get(Unlogged(ctx), key, secret) == nil && secret.Immutable != nil && *secret.Immutable
 }
 
 // Token reads the access token from a Secret that was found. It fails where the Secret has changed since.
 func (s *Store) Token(ctx context.Context, session *v1.TerminalSession, in Found) (string, Issue, error) {
 	secret := &corev1.Secret{}
 	key := client.ObjectKey{Namespace: session.Namespace, Name: in.Name}
-	if err := s.Live.Get(ctx, key, secret); err != nil {
+	if err := s.Live.Get(Unlogged(ctx), key, secret); err != nil {
 		return "", Issue{}, fmt.Errorf("reading Secret %s: %w", key, err)
 	}
 	if secret.ResourceVersion != in.Version {
@@ -219,13 +224,14 @@ func (s *Store) Token(ctx context.Context, session *v1.TerminalSession, in Found
 	return string(secret.Data[KeyToken]), issue, nil
 }
 
-// Delete removes Secrets that were found. One that is gone already, or that has been replaced by another, is no error.
+// Delete removes Secrets in the version that was found. One that is gone already is no error; one that has changed since, or made room for
+// another, is: what there is now has to be looked at first.
 func (s *Store) Delete(ctx context.Context, namespace string, secrets ...Found) error {
 	var errs []error
 	for _, f := range secrets {
 		secret := &corev1.Secret{ObjectMeta: metav1.ObjectMeta{Namespace: namespace, Name: f.Name}}
-		err := s.Writer.Delete(ctx, secret, client.Preconditions{UID: &f.UID})
-		if client.IgnoreNotFound(err) != nil && !apierrors.IsConflict(err) {
+		err := s.Writer.Delete(ctx, secret, client.Preconditions{UID: &f.UID, ResourceVersion: &f.Version})
+		if client.IgnoreNotFound(err) != nil {
 			errs = append(errs, fmt.Errorf("deleting Secret %s/%s: %w", namespace, f.Name, err))
 		}
 	}
