@@ -52,9 +52,10 @@ test-unit: ## Test the parts that need no API server; seconds.
 
 .PHONY: test
 test: ## Test everything, on a real API server that is built the first time (about ten minutes on two cores).
+	@# Not cached: the cache does not know that the tests build and run the manager.
 	@go -C test/controlplane run . etcd kube-apiserver kube-controller-manager kubectl >/dev/null
-	go -C test/controlplane test ./...
-	go test -timeout 20m ./...
+	go -C test/controlplane test -count=1 ./...
+	go test -count=1 -timeout 20m ./...
 
 .PHONY: bench
 bench: ## Benchmark the decision and the issuer's signing.
@@ -63,19 +64,19 @@ bench: ## Benchmark the decision and the issuer's signing.
 ##@ Deploy it, to the cluster that KUBECONFIG names
 .PHONY: install
 install: ## Install the CRDs.
-	$(KUBECTL) apply --server-side -k config/crd
+	@$(KUBECTL) apply --server-side -k config/crd
 
 .PHONY: uninstall
 uninstall: ## Remove the CRDs, and every session with them.
-	$(KUBECTL) delete --ignore-not-found -k config/crd
+	@$(KUBECTL) delete --ignore-not-found -k config/crd
 
 .PHONY: deploy
 deploy: ## Deploy the manager from IMG.
-	$(KUBECTL) kustomize config/default | sed 's|ghcr.io/terminals-dev/session-controller:latest|$(IMG)|' | $(KUBECTL) apply --server-side -f -
+	@$(KUBECTL) kustomize config/default | sed 's|ghcr.io/terminals-dev/session-controller:latest|$(IMG)|' | $(KUBECTL) apply --server-side -f -
 
 .PHONY: undeploy
 undeploy: ## Remove the manager; sessions, CRDs and signing keys stay.
-	$(KUBECTL) delete --ignore-not-found -k config/default -l 'app.kubernetes.io/component!=namespace'
+	@$(KUBECTL) delete --ignore-not-found -k config/default -l 'app.kubernetes.io/component!=namespace'
 
 .PHONY: docker-build
 docker-build: ## Build the image IMG for PLATFORMS.

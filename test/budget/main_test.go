@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 	"time"
 
@@ -86,6 +87,9 @@ func startManager(t *testing.T, args ...string) *testenv.Manager {
 	}
 	t.Cleanup(func() {
 		m.Kill()
+		if strings.Contains(m.Output(), "orbidden") {
+			t.Error("config/rbac does not grant all that the manager does")
+		}
 		if t.Failed() {
 			t.Log(m.Output())
 		}
