@@ -19,9 +19,14 @@ func (r *runner) takeFolder(context.Context) error {
 		return err
 	}
 	r.lock = lock
-	for _, name := range []string{"bin/kubectl", "controlplane", "kubeconfig", "manager.kubeconfig", "manager.log", "tls"} {
+	return r.clear("bin/kubectl", "controlplane", "manager.log")
+}
+
+// clear takes away what gives access, and what else is named.
+func (r *runner) clear(names ...string) error {
+	for _, name := range append(names, "kubeconfig", "manager.kubeconfig", "tls") {
 		if err := os.RemoveAll(path(name)); err != nil {
-			return fmt.Errorf("taking away what the last run has left: %w", err)
+			return fmt.Errorf("taking away what a run has left: %w", err)
 		}
 	}
 	return nil

@@ -94,7 +94,7 @@ Up. Ctrl-C stops and removes everything. To go on, in another terminal and from 
     -H "Authorization: Bearer $(kubectl create token introspector -n shop)" $ISSUER/introspect
   kubectl delete terminalsession till-01 -n shop             # its Secret goes; ask again: inactive
 
-Logs are .run/manager.log, .run/controlplane/kube-apiserver.log and .run/controlplane/etcd.log.
+Logs are .run/manager.log, .run/controlplane/kube-apiserver.log and .run/controlplane/etcd.log; they stay.
 `
 
 // stay returns when it is told to, or with an error when the manager does not stay.
@@ -117,8 +117,8 @@ func (r *runner) down() error {
 	if r.env != nil {
 		errs = append(errs, r.env.Stop())
 	}
-	if r.lock != nil {
-		errs = append(errs, r.lock.Close())
+	if r.lock != nil { // else the folder is another run's
+		errs = append(errs, r.clear("controlplane/etcd", "controlplane/certs"), r.lock.Close())
 	}
 	return errors.Join(errs...)
 }
