@@ -3,6 +3,7 @@ SHELL := /usr/bin/env bash -o pipefail -e
 .DEFAULT_GOAL := help
 
 IMG ?= ghcr.io/terminals-dev/session-controller:latest
+CONFIG ?= config/default
 PLATFORMS ?= linux/amd64,linux/arm64
 
 TOOL := go tool -modfile=hack/tools/go.mod
@@ -71,12 +72,12 @@ uninstall: ## Remove the CRDs, and every session with them.
 	@$(KUBECTL) delete --ignore-not-found -k config/crd
 
 .PHONY: deploy
-deploy: ## Deploy the manager from IMG.
-	@$(KUBECTL) kustomize config/default | sed 's|ghcr.io/terminals-dev/session-controller:latest|$(IMG)|' | $(KUBECTL) apply --server-side -f -
+deploy: ## Deploy the manager from IMG; CONFIG=config/namespaced for Roles alone.
+	@$(KUBECTL) kustomize $(CONFIG) | sed 's|ghcr.io/terminals-dev/session-controller:latest|$(IMG)|' | $(KUBECTL) apply --server-side -f -
 
 .PHONY: undeploy
 undeploy: ## Remove the manager; sessions, CRDs and signing keys stay.
-	@$(KUBECTL) delete --ignore-not-found -k config/default -l 'app.kubernetes.io/component!=namespace'
+	@$(KUBECTL) delete --ignore-not-found -k $(CONFIG) -l 'app.kubernetes.io/component!=namespace'
 
 .PHONY: docker-build
 docker-build: ## Build the image IMG for PLATFORMS.
