@@ -82,6 +82,9 @@ func parseFlags() (options, error) {
 	if o.endpointAuth != authKubernetes && o.endpointAuth != authNone {
 		return o, fmt.Errorf("--endpoint-auth is %q: it must be %s or %s", o.endpointAuth, authKubernetes, authNone)
 	}
+	if o.namespaces != "" && len(o.served()) == 0 {
+		return o, fmt.Errorf("--namespaces is %q, which names none: leave it out to serve the whole cluster", o.namespaces)
+	}
 	if o.concurrent < 1 {
 		return o, fmt.Errorf("--concurrent-sessions is %d: it must be 1 or more", o.concurrent)
 	}
@@ -134,7 +137,7 @@ func run(o options) error {
 		return fmt.Errorf("setting up sessions: %w", err)
 	}
 	kinds := []v1.ProviderKind{v1.KindSessionProvider}
-	if o.namespaces == "" {
+	if len(o.served()) == 0 {
 		kinds = append(kinds, v1.KindClusterSessionProvider)
 	}
 	for _, kind := range kinds {

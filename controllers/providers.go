@@ -235,6 +235,11 @@ func (p *Providers) issuerURL(obj v1.Provider) string {
 	if e := obj.ProviderSpec().Embedded; e != nil && e.IssuerURL != "" {
 		return strings.TrimRight(e.IssuerURL, "/")
 	}
+	return p.placeOf(obj)
+}
+
+// placeOf is the URL of a provider's endpoints at the manager.
+func (p *Providers) placeOf(obj v1.Provider) string {
 	return p.IssuerURL + embedded.Path(obj.GetNamespace(), obj.GetName())
 }
 

@@ -101,24 +101,51 @@ func (r *SessionProviderReconciler) prepare(ctx context.Context, obj v1.Provider
 	return r.keys(ctx, obj)
 }
 
-// issuerURLTaken fails where an older provider has the same issuer URL: verifiers could not tell the two apart.
+// issuerURLTaken fails where the issuer URL belongs to another provider: verifiers could not tell the two apart. What is below the manager's
+// own address belongs to the provider whose place it is, and no field of another's can claim it.
 func (r *SessionProviderReconciler) issuerURLTaken(ctx context.Context, obj v1.Provider) error {
+	url := r.Providers.issuerURL(obj)
+	if below(url, r.Providers.IssuerURL) && !sameURL(url, r.Providers.placeOf(obj)) {
+		return &notReady{v1.ReasonIssuerURLTaken, "spec.embedded.issuerURL is another provider's place at this manager: leave it out, or set a URL of your own."}
+	}
 	all, err := r.Providers.all(ctx)
 	if err != nil {
 		return err
 	}
 	for _, other := range all {
-		if other.GetUID() == obj.GetUID() || other.ProviderSpec().Embedded == nil ||
-			!strings.EqualFold(r.Providers.issuerURL(other), r.Providers.issuerURL(obj)) {
+		if other.GetUID() == obj.GetUID() || other.ProviderSpec().Embedded == nil || !sameURL(r.Providers.issuerURL(other), url) {
 			continue
 		}
-		a, b := other.GetCreationTimestamp(), obj.GetCreationTimestamp()
-		if a.Before(&b) || a.Equal(&b) && other.GetUID() < obj.GetUID() {
+		if precedes(other, obj) {
 			return &notReady{v1.ReasonIssuerURLTaken, fmt.Sprintf("%s %s has the same issuer URL: set another in spec.embedded.issuerURL.",
 				kindOf(other), client.ObjectKeyFromObject(other))}
 		}
 	}
 	return nil
+}
+
+// precedes is whether of two providers with one issuer URL it is a's: cluster before namespace, then who issues with it already, then the
+// older.
+func precedes(a, b v1.Provider) bool {
+	if a, b := kindOf(a) == v1.KindClusterSessionProvider, kindOf(b) == v1.KindClusterSessionProvider; a != b {
+		return a
+	}
+	if a, b := issues(a), issues(b); a != b {
+		return a
+	}
+	x, y := a.GetCreationTimestamp(), b.GetCreationTimestamp()
+	return x.Before(&y) || x.Equal(&y) && a.GetUID() < b.GetUID()
+}
+
+// issues is whether a provider is ready with the issuer URL that its spec has now.
+func issues(p v1.Provider) bool {
+	return p.ProviderStatus().ObservedGeneration == p.GetGeneration() && meta.IsStatusConditionTrue(p.ProviderStatus().Conditions, v1.ConditionReady)
+}
+
+func sameURL(a, b string) bool { return strings.EqualFold(a, b) }
+
+func below(url, base string) bool {
+	return sameURL(url, base) || len(url) > len(base) && strings.EqualFold(url[:len(base)+1], base+"/")
 }
 
 // keys makes the provider's first signing key, and the next when its time comes, and removes those that are no longer of use. A key that

@@ -96,9 +96,9 @@ func (r *TerminalSessionReconciler) SetupWithManager(mgr ctrl.Manager, concurren
 			MaxConcurrentReconciles: concurrent,
 			EnableWarmup:            new(true),
 			// Failures here are the API server's. Those of providers back off by status, which survives a restart.
-			RateLimiter: workqueue.NewTypedItemExponentialFailureRateLimiter[reconcile.Request](50*time.Millisecond, time.Minute),
+			RateLimiter: rateLimiter(),
 		}).
-		Watches(&v1.TerminalSession{}, r.bySession(), builder.WithPredicates(r.news())).
+		Watches(&v1.TerminalSession{}, r.bySession()).
 		Watches(tokenstore.Watched(), handler.EnqueueRequestsFromMapFunc(r.ofSecret)).
 		Watches(&v1.SessionProvider{}, handler.EnqueueRequestsFromMapFunc(r.ofProvider), builder.WithPredicates(providerNews()))
 	if r.Providers.clusterWide() {
@@ -107,6 +107,10 @@ func (r *TerminalSessionReconciler) SetupWithManager(mgr ctrl.Manager, concurren
 			WatchesMetadata(&corev1.Namespace{}, handler.EnqueueRequestsFromMapFunc(r.ofNamespace), builder.WithPredicates(namespaceNews()))
 	}
 	return b.Complete(r)
+}
+
+func rateLimiter() workqueue.TypedRateLimiter[reconcile.Request] {
+	return workqueue.NewTypedItemExponentialFailureRateLimiter[reconcile.Request](50*time.Millisecond, time.Minute)
 }
 
 type queue = workqueue.TypedRateLimitingInterface[reconcile.Request]
@@ -124,7 +128,10 @@ func (r *TerminalSessionReconciler) bySession() handler.EventHandler {
 	return handler.Funcs{
 		CreateFunc: func(_ context.Context, e event.CreateEvent, q queue) { add(e.Object, q) },
 		UpdateFunc: func(ctx context.Context, e event.UpdateEvent, q queue) {
-			add(e.ObjectNew, q)
+			// What this process wrote itself tells it nothing new, but it may free a name for others.
+			if !r.written.own(client.ObjectKeyFromObject(e.ObjectNew), e.ObjectNew.GetResourceVersion()) {
+				add(e.ObjectNew, q)
+			}
 			r.wakeHeirs(ctx, q, e.ObjectOld, e.ObjectNew)
 		},
 		DeleteFunc: func(ctx context.Context, e event.DeleteEvent, q queue) {
@@ -154,13 +161,6 @@ func (r *TerminalSessionReconciler) wakeHeirs(ctx context.Context, q queue, befo
 			q.Add(req)
 		}
 	}
-}
-
-// news passes over what this process wrote itself: it tells nothing new.
-func (r *TerminalSessionReconciler) news() predicate.Predicate {
-	return predicate.Funcs{UpdateFunc: func(e event.UpdateEvent) bool {
-		return !r.written.own(client.ObjectKeyFromObject(e.ObjectNew), e.ObjectNew.GetResourceVersion())
-	}}
 }
 
 // ofSecret wakes the sessions that a Secret is of, or that name it.
@@ -228,12 +228,12 @@ func (r *SessionProviderReconciler) SetupWithManager(mgr ctrl.Manager) error {
 		Named(map[v1.ProviderKind]string{
 			v1.KindSessionProvider: "sessionprovider", v1.KindClusterSessionProvider: "clustersessionprovider",
 		}[r.Kind]).
-		WithOptions(controller.Options{EnableWarmup: new(true)}).
+		WithOptions(controller.Options{EnableWarmup: new(true), RateLimiter: rateLimiter()}).
 		For(watched).
-		Watches(&v1.SessionProvider{}, handler.EnqueueRequestsFromMapFunc(r.waitingForURL)).
+		Watches(&v1.SessionProvider{}, handler.EnqueueRequestsFromMapFunc(r.withSameURL)).
 		Watches(tokenstore.Watched(), handler.EnqueueRequestsFromMapFunc(r.ofSecret))
 	if r.Providers.clusterWide() {
-		b = b.Watches(&v1.ClusterSessionProvider{}, handler.EnqueueRequestsFromMapFunc(r.waitingForURL))
+		b = b.Watches(&v1.ClusterSessionProvider{}, handler.EnqueueRequestsFromMapFunc(r.withSameURL))
 	}
 	return b.Complete(r)
 }
@@ -251,20 +251,21 @@ func (r *SessionProviderReconciler) ofSecret(_ context.Context, secret client.Ob
 	return []reconcile.Request{{NamespacedName: key}}
 }
 
-// waitingForURL wakes the providers whose issuer URL another one had, when any provider changes or goes.
-func (r *SessionProviderReconciler) waitingForURL(ctx context.Context, _ client.Object) []reconcile.Request {
+// withSameURL wakes the providers that have, or wait for, the issuer URL of one that has changed or gone.
+func (r *SessionProviderReconciler) withSameURL(ctx context.Context, changed client.Object) []reconcile.Request {
 	all, err := r.Providers.all(ctx)
 	if err != nil {
 		ctrl.LoggerFrom(ctx).Error(err, "finding the providers that an event concerns")
 		return nil
 	}
-	all = slices.DeleteFunc(all, func(o v1.Provider) bool {
-		ready := meta.FindStatusCondition(o.ProviderStatus().Conditions, v1.ConditionReady)
-		return kindOf(o) != r.Kind || ready == nil || ready.Reason != v1.ReasonIssuerURLTaken
-	})
-	requests := make([]reconcile.Request, 0, len(all))
+	var requests []reconcile.Request
 	for _, o := range all {
-		requests = append(requests, reconcile.Request{NamespacedName: client.ObjectKeyFromObject(o)})
+		ready := meta.FindStatusCondition(o.ProviderStatus().Conditions, v1.ConditionReady)
+		waits := ready != nil && ready.Reason == v1.ReasonIssuerURLTaken
+		same := sameURL(r.Providers.issuerURL(o), r.Providers.issuerURL(changed.(v1.Provider)))
+		if kindOf(o) == r.Kind && o.GetUID() != changed.GetUID() && (waits || same) {
+			requests = append(requests, reconcile.Request{NamespacedName: client.ObjectKeyFromObject(o)})
+		}
 	}
 	return requests
 }

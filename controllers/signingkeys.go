@@ -27,9 +27,11 @@ type signingKeys struct {
 	trusted map[types.UID]string
 }
 
+// loadedKey is what a Secret held in one version: a key, or nothing that is one. Both are remembered, since the public endpoints ask too.
 type loadedKey struct {
 	version string
 	key     embedded.Key
+	broken  error
 }
 
 // Keys implements embedded.KeySource.
@@ -66,24 +68,24 @@ func (k *signingKeys) load(ctx context.Context, obj v1.Provider, secret tokensto
 	known, ok := k.loaded[secret.UID]
 	k.mu.Unlock()
 	if ok && known.version == secret.Version {
-		return known.key, nil
+		return known.key, known.broken
 	}
 	pem, err := k.providers.Store.ReadSigningKey(ctx, k.providers.secretNamespace(obj), secret.Name)
 	if err != nil {
 		return embedded.Key{}, err
 	}
-	key, err := embedded.ParseKey(pem, secret.ID, secret.CreatedAt)
-	if err != nil {
-		return embedded.Key{}, provider.Errorf(provider.Misconfigured,
-			"signing key Secret %s/%s is broken (%v): %s", k.providers.secretNamespace(obj), secret.Name, err, howToGiveUp(secret.ID))
+	read := loadedKey{version: secret.Version}
+	if read.key, err = embedded.ParseKey(pem, secret.ID, secret.CreatedAt); err != nil {
+		read.broken = provider.Errorf(provider.Misconfigured, "signing key Secret %s/%s is broken: %s (%v)",
+			k.providers.secretNamespace(obj), secret.Name, howToGiveUp, err)
 	}
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	if k.loaded == nil {
 		k.loaded = map[types.UID]loadedKey{}
 	}
-	k.loaded[secret.UID] = loadedKey{secret.Version, key}
-	return key, nil
+	k.loaded[secret.UID] = read
+	return read.key, read.broken
 }
 
 // verify reads the keys that are new or have changed since this process first saw them. Keys under a provider that is ready were looked
@@ -101,7 +103,7 @@ func (k *signingKeys) verify(ctx context.Context, obj v1.Provider, secrets []tok
 	trusted := k.trusted
 	k.mu.Unlock()
 	for _, secret := range secrets {
-		if trusted[secret.UID] == secret.Version {
+		if trusted[secret.UID] == secret.Version && !k.brokenBefore(secret) {
 			continue
 		}
 		if _, err := k.load(ctx, obj, secret); err != nil {
@@ -116,15 +118,21 @@ func (k *signingKeys) missing(obj v1.Provider, secrets []tokenstore.SigningKey) 
 	for _, id := range obj.ProviderStatus().KeyIDs {
 		if !slices.ContainsFunc(secrets, func(s tokenstore.SigningKey) bool { return s.ID == id }) {
 			return fmt.Sprintf("signing key Secret %s/%s is gone: %s",
-				k.providers.secretNamespace(obj), tokenstore.SigningKeyName(obj.GetName(), id), howToGiveUp(id))
+				k.providers.secretNamespace(obj), tokenstore.SigningKeyName(obj.GetName(), id), howToGiveUp)
 		}
 	}
 	return ""
 }
 
-func howToGiveUp(id string) string {
-	return fmt.Sprintf("restore it, or delete the Secret and remove %s from status.keyIDs (kubectl edit --subresource=status) to give up the tokens that it signed", id)
+// brokenBefore is whether a key was needed, and found broken, since this process began.
+func (k *signingKeys) brokenBefore(secret tokenstore.SigningKey) bool {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	known, ok := k.loaded[secret.UID]
+	return ok && known.version == secret.Version && known.broken != nil
 }
+
+const howToGiveUp = "restore it; or, to give up the tokens that it signed, delete it and take its ID out of status.keyIDs"
 
 func infos(secrets []tokenstore.SigningKey) []embedded.KeyInfo {
 	all := make([]embedded.KeyInfo, 0, len(secrets))

@@ -10,6 +10,7 @@ import (
 	"github.com/google/uuid"
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/log"
 
@@ -52,7 +53,24 @@ func (r *TerminalSessionReconciler) tidy(ctx context.Context, seen *observation)
 			*f = tokenstore.Found{State: tokenstore.Absent, Name: f.Name}
 		}
 	}
-	return r.Store.Delete(ctx, seen.Session.Namespace, left...)
+	return r.discard(ctx, seen.Session, left)
+}
+
+// discard deletes Secrets that the session, as it was seen, has no use for. A view that is behind would take the newest token for such a
+// one, so the session is looked up first: that is a read, and it is made only where something is to be deleted.
+func (r *TerminalSessionReconciler) discard(ctx context.Context, s *v1.TerminalSession, secrets []tokenstore.Found) error {
+	if len(secrets) == 0 {
+		return nil
+	}
+	now := &metav1.PartialObjectMetadata{}
+	now.SetGroupVersionKind(v1.GroupVersion.WithKind("TerminalSession"))
+	if err := r.Store.Live.Get(ctx, client.ObjectKeyFromObject(s), now); err != nil {
+		return fmt.Errorf("making sure of session %s before its Secrets are deleted: %w", client.ObjectKeyFromObject(s), err)
+	}
+	if now.UID != s.UID || now.ResourceVersion != s.ResourceVersion {
+		return fmt.Errorf("session %s has changed since it was seen: its Secrets are left alone for now", client.ObjectKeyFromObject(s))
+	}
+	return r.Store.Delete(ctx, s.Namespace, secrets...)
 }
 
 func (r *TerminalSessionReconciler) login(ctx context.Context, seen observation) (session.Outcome, error) {
@@ -149,7 +167,7 @@ func (r *TerminalSessionReconciler) end(ctx context.Context, seen observation) e
 			}
 		}
 	}
-	return r.Store.Delete(ctx, seen.Session.Namespace, mine...)
+	return r.discard(ctx, seen.Session, mine)
 }
 
 // authToken reads the auth token that the session names. One that is not there is empty and no error: the provider decides whether it

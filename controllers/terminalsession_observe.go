@@ -88,7 +88,11 @@ func (r *TerminalSessionReconciler) holder(ctx context.Context, s *v1.TerminalSe
 	if len(named) < 2 {
 		return nil, nil
 	}
-	return session.Holder(name, named), nil
+	owner, err := r.Store.Owner(ctx, client.ObjectKey{Namespace: s.Namespace, Name: name})
+	if err != nil {
+		return nil, err
+	}
+	return session.Holder(name, owner, named), nil
 }
 
 // secretState translates what the store found into what the lifecycle asks.

@@ -178,6 +178,7 @@ type AllowRule struct {
 	// +kubebuilder:validation:MaxItems=256
 	// +kubebuilder:validation:items:MinLength=1
 	// +kubebuilder:validation:items:MaxLength=253
+	// +kubebuilder:validation:items:Pattern=`^[A-Za-z0-9.-]+$`
 	// +kubebuilder:validation:items:XValidation:rule="!self.contains('@') && !self.startsWith('.')",message="must be a domain alone, such as acme.example"
 	// +optional
 	UserEmailDomains []string `json:"userEmailDomains,omitempty"`
@@ -211,18 +212,18 @@ type EmbeddedProvider struct {
 	// provider's place. No two providers may have the same.
 	// +kubebuilder:validation:MinLength=1
 	// +kubebuilder:validation:MaxLength=2048
-	// +kubebuilder:validation:XValidation:rule="isURL(self) && url(self).getScheme() == 'https' && url(self).getHost() != '' && !self.contains('?') && !self.contains('#')",message="must be an https URL without query and fragment, such as https://sessions.example.com/default"
+	// +kubebuilder:validation:XValidation:rule="isURL(self) && url(self).getScheme() == 'https' && url(self).getHost() != '' && !self.contains('?') && !self.contains('#') && !self.contains('@')",message="must be an https URL without user, query and fragment, such as https://sessions.example.com/default"
 	// +optional
 	IssuerURL string `json:"issuerURL,omitempty"`
 
 	// keyRotationInterval is how long a key signs before the next takes over, in
-	// Go's notation: 24h to 8760h, default 2160h (90 days). Public keys stay
+	// Go's notation: 168h to 8760h, default 2160h (90 days). Public keys stay
 	// published until the last token that they signed is over.
 	// +default="2160h"
 	// +kubebuilder:validation:Type=string
 	// +kubebuilder:validation:MinLength=2
 	// +kubebuilder:validation:MaxLength=32
-	// +kubebuilder:validation:XValidation:rule="self.matches('^([0-9]+(\\\\.[0-9]+)?(ms|s|m|h))+$') && duration(self) >= duration('24h') && duration(self) <= duration('8760h')",message="must be a duration from 24h to 8760h in hours, minutes and seconds, such as 2160h"
+	// +kubebuilder:validation:XValidation:rule="self.matches('^([0-9]+(\\\\.[0-9]+)?(ms|s|m|h))+$') && duration(self) >= duration('168h') && duration(self) <= duration('8760h')",message="must be a duration from 168h (a week) to 8760h (a year) in hours, minutes and seconds, such as 2160h"
 	// +optional
 	KeyRotationInterval *metav1.Duration `json:"keyRotationInterval,omitempty"`
 }
@@ -251,7 +252,7 @@ type OAuth2Provider struct {
 	// unless the manager allows it.
 	// +kubebuilder:validation:MinLength=1
 	// +kubebuilder:validation:MaxLength=2048
-	// +kubebuilder:validation:XValidation:rule="isURL(self) && url(self).getScheme() in ['https', 'http'] && url(self).getHost() != '' && !self.contains('?') && !self.contains('#')",message="must be an https URL without query and fragment, such as https://idp.example.com"
+	// +kubebuilder:validation:XValidation:rule="isURL(self) && url(self).getScheme() in ['https', 'http'] && url(self).getHost() != '' && !self.contains('?') && !self.contains('#') && !self.contains('@')",message="must be an https URL without user, query and fragment, such as https://idp.example.com"
 	// +required
 	IssuerURL string `json:"issuerURL,omitempty"`
 
@@ -533,7 +534,7 @@ type SessionProviderStatus struct {
 	// are published. A key Secret that is gone while its key stands here is an
 	// error, and not a reason to make another.
 	// +listType=set
-	// +kubebuilder:validation:MaxItems=400
+	// +kubebuilder:validation:MaxItems=64
 	// +kubebuilder:validation:items:MinLength=1
 	// +kubebuilder:validation:items:MaxLength=64
 	// +optional

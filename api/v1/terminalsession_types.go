@@ -264,6 +264,7 @@ type TerminalSessionSpec struct {
 	// LoggedOut. Left out: never. Where a pipeline re-creates the object it
 	// starts anew: to keep somebody out, use a ban.
 	// +kubebuilder:validation:Minimum=0
+	// +kubebuilder:validation:Maximum=31536000
 	// +optional
 	TTLSecondsAfterFinished *int32 `json:"ttlSecondsAfterFinished,omitempty"`
 }
@@ -293,7 +294,7 @@ type User struct {
 	// this one.
 	// +kubebuilder:validation:MinLength=3
 	// +kubebuilder:validation:MaxLength=254
-	// +kubebuilder:validation:XValidation:rule="self.matches('^[^@\\\\s]+@[^@\\\\s]+$')",message="must be one e-mail address, such as anna@acme.example"
+	// +kubebuilder:validation:XValidation:rule="self.matches('^[A-Za-z0-9.!#$%&\\\\x27*+/=?^_{|}~-]+@[A-Za-z0-9]([A-Za-z0-9-]{0,61}[A-Za-z0-9])?([.][A-Za-z0-9]([A-Za-z0-9-]{0,61}[A-Za-z0-9])?)*$')",message="must be one e-mail address in ASCII, such as anna@acme.example; a domain of other letters is written as xn--..."
 	// +required
 	Email string `json:"email,omitempty"`
 

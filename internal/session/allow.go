@@ -1,12 +1,14 @@
 package session
 
 import (
+	"cmp"
 	"fmt"
 	"slices"
 	"strings"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/labels"
+	"k8s.io/apimachinery/pkg/types"
 
 	v1 "terminals.dev/session-controller/api/v1"
 )
@@ -39,7 +41,7 @@ func ruleFits(rule *v1.AllowRule, s *v1.TerminalSession, namespaceLabels map[str
 	_, domain, _ := strings.Cut(userEmail(s), "@")
 	return listed(rule.MerchantIDs, s.Spec.MerchantID) &&
 		(len(rule.UserEmailDomains) == 0 || slices.ContainsFunc(rule.UserEmailDomains, func(d string) bool {
-			return domain != "" && strings.EqualFold(d, domain)
+			return domain != "" && sameEmail(d, domain)
 		})) &&
 		allListed(rule.Scopes, s.Spec.Token.Scopes) &&
 		allListed(rule.Audiences, s.Spec.Token.Audiences), nil
@@ -55,23 +57,39 @@ func allListed(list, values []string) bool {
 
 // IdentityFits is whether the identity that a provider returned is the one asked for. A provider that names nobody contradicts nobody.
 func IdentityFits(s *v1.TerminalSession, email string) bool {
-	return userEmail(s) == "" || email == "" || strings.EqualFold(userEmail(s), email)
+	return userEmail(s) == "" || email == "" || sameEmail(userEmail(s), email)
 }
 
-// Holder is which of the sessions that name the same Secret has it: the one whose token is in it, else the oldest, else the first by
-// name. It stays the holder for as long as it names that Secret.
-func Holder(secretName string, sessions []*v1.TerminalSession) *v1.TerminalSession {
-	return slices.MinFunc(sessions, func(a, b *v1.TerminalSession) int {
-		if has := hasToken(a, secretName); has != hasToken(b, secretName) {
-			if has {
-				return -1
+// sameEmail compares without regard to the case of ASCII letters. Unicode's folding would take other letters for some of them.
+func sameEmail(a, b string) bool {
+	lower := func(s string) string {
+		return strings.Map(func(c rune) rune {
+			if c >= 'A' && c <= 'Z' {
+				return c + 'a' - 'A'
 			}
+			return c
+		}, s)
+	}
+	return lower(a) == lower(b)
+}
+
+// Holder is which of the sessions that name the same Secret has it: the one that owns the Secret which is there, else the one whose token
+// is in it, else one that has not been told that the name is taken, else the oldest, else the first by name. So who has it keeps it, with a
+// token or without one, for as long as it names that Secret.
+func Holder(secretName string, owner types.UID, sessions []*v1.TerminalSession) *v1.TerminalSession {
+	rank := func(s *v1.TerminalSession) int {
+		switch {
+		case owner != "" && s.UID == owner:
+			return 0
+		case hasToken(s, secretName):
 			return 1
+		case readyReason(s) != v1.ReasonSecretNameTaken:
+			return 2
 		}
-		if !a.CreationTimestamp.Equal(&b.CreationTimestamp) {
-			return a.CreationTimestamp.Compare(b.CreationTimestamp.Time)
-		}
-		return strings.Compare(a.Name, b.Name)
+		return 3
+	}
+	return slices.MinFunc(sessions, func(a, b *v1.TerminalSession) int {
+		return cmp.Or(cmp.Compare(rank(a), rank(b)), a.CreationTimestamp.Compare(b.CreationTimestamp.Time), strings.Compare(a.Name, b.Name))
 	})
 }
 

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
 
 	v1 "terminals.dev/session-controller/api/v1"
 	"terminals.dev/session-controller/internal/session"
@@ -115,26 +116,36 @@ func TestIdentityFits(t *testing.T) {
 func TestOneSessionHasASecretsNameForGood(t *testing.T) {
 	made := func(name string, age time.Duration, tokenIn string) *v1.TerminalSession {
 		s := fresh()
-		s.Name, s.CreationTimestamp = name, metav1.NewTime(start.Add(-age))
+		s.Name, s.UID, s.CreationTimestamp = name, types.UID("uid-"+name), metav1.NewTime(start.Add(-age))
 		if tokenIn != "" {
 			s.Status.Token = &v1.TokenStatus{SecretName: tokenIn}
 		}
+		return s
+	}
+	told := func(s *v1.TerminalSession) *v1.TerminalSession {
+		s.Status.Conditions = []metav1.Condition{{Type: v1.ConditionReady, Reason: v1.ReasonSecretNameTaken}}
 		return s
 	}
 	for _, row := range []struct {
 		name     string
 		sessions []*v1.TerminalSession
 		want     string
+		// owner names who the Secret that is there belongs to.
+		owner types.UID
 	}{
-		{"the only one", []*v1.TerminalSession{made("a", 0, "")}, "a"},
-		{"the oldest", []*v1.TerminalSession{made("a", time.Hour, ""), made("b", 2*time.Hour, ""), made("c", time.Minute, "")}, "b"},
-		{"of the same age, the first by name", []*v1.TerminalSession{made("c", time.Hour, ""), made("a", time.Hour, ""), made("b", time.Hour, "")}, "a"},
-		{"the one whose token is in it, though others are older", []*v1.TerminalSession{made("a", time.Hour, ""), made("b", time.Minute, place)}, "b"},
-		{"a token elsewhere gives nobody the name", []*v1.TerminalSession{made("a", time.Hour, ""), made("b", time.Minute, another)}, "a"},
+		{"the only one", []*v1.TerminalSession{made("a", 0, "")}, "a", ""},
+		{"the oldest", []*v1.TerminalSession{made("a", time.Hour, ""), made("b", 2*time.Hour, ""), made("c", time.Minute, "")}, "b", ""},
+		{"of the same age, the first by name", []*v1.TerminalSession{made("c", time.Hour, ""), made("a", time.Hour, ""), made("b", time.Hour, "")}, "a", ""},
+		{"the one whose token is in it, though others are older", []*v1.TerminalSession{made("a", time.Hour, ""), made("b", time.Minute, place)}, "b", ""},
+		{"a token elsewhere gives nobody the name", []*v1.TerminalSession{made("a", time.Hour, ""), made("b", time.Minute, another)}, "a", ""},
+		{"the owner of the Secret, though status does not tell of it yet", []*v1.TerminalSession{made("a", time.Hour, ""), made("b", time.Minute, "")}, "b", "uid-b"},
+		{"the owner of the Secret, though another believes that its token is in it", []*v1.TerminalSession{made("a", time.Hour, place), made("b", time.Minute, "")}, "b", "uid-b"},
+		{"who had it, between two tokens", []*v1.TerminalSession{told(made("a", time.Hour, "")), made("b", time.Minute, "")}, "b", ""},
+		{"when all have been told that it is taken, the oldest", []*v1.TerminalSession{told(made("a", time.Minute, "")), told(made("b", time.Hour, ""))}, "b", ""},
 	} {
 		t.Run(row.name, func(t *testing.T) {
 			for range row.sessions {
-				if got := session.Holder(place, row.sessions).Name; got != row.want {
+				if got := session.Holder(place, row.owner, row.sessions).Name; got != row.want {
 					t.Errorf("it is %s, want %s", got, row.want)
 				}
 				// In whatever order the cache lists them.

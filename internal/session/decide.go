@@ -3,7 +3,6 @@ package session
 import (
 	"fmt"
 	"slices"
-	"strings"
 	"time"
 
 	v1 "terminals.dev/session-controller/api/v1"
@@ -98,7 +97,7 @@ func terminated(in Input, _ time.Time) (Decision, bool) {
 	if st.User != nil {
 		barred = st.User.Email
 	}
-	if userEmail(in.Session) != "" && !strings.EqualFold(barred, userEmail(in.Session)) {
+	if userEmail(in.Session) != "" && !sameEmail(barred, userEmail(in.Session)) {
 		return Decision{}, false
 	}
 	d := Decision{Action: ActionNone, Phase: v1.PhaseTerminated}
@@ -136,7 +135,7 @@ func held(in Input, _ time.Time) (Decision, bool) {
 	if hold == nil || s.Status.Token != nil {
 		return Decision{}, false
 	}
-	if _, open := loginRequest(s); open || !strings.EqualFold(hold.User, userEmail(s)) {
+	if _, open := loginRequest(s); open || !sameEmail(hold.User, userEmail(s)) {
 		return Decision{}, false
 	}
 	if hold.Reason == v1.HoldRejected && s.Status.Attempt != nil && s.Status.Attempt.ProviderVersion != in.Provider.Version {

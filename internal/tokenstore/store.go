@@ -139,6 +139,18 @@ func (s *Store) Find(ctx context.Context, session *v1.TerminalSession, name, exp
 	return f, nil
 }
 
+// Owner is the UID of what controls the Secret of a name, as the cache knows it; empty where there is no such Secret, or nothing does.
+func (s *Store) Owner(ctx context.Context, key client.ObjectKey) (types.UID, error) {
+	known := newMetadata()
+	if err := s.Metadata.Get(ctx, key, known); err != nil {
+		return "", client.IgnoreNotFound(fmt.Errorf("looking up Secret %s: %w", key, err))
+	}
+	if ref := metav1.GetControllerOf(known); ref != nil {
+		return ref.UID, nil
+	}
+	return "", nil
+}
+
 // Put writes a token under found.Name: where nothing was found it creates the Secret, else it replaces what was found, in the version
 // that was found. It returns the Secret's new version.
 func (s *Store) Put(ctx context.Context, session *v1.TerminalSession, over Found, token string, issue Issue) (string, error) {
