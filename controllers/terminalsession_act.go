@@ -38,6 +38,8 @@ func (r *TerminalSessionReconciler) act(ctx context.Context, seen observation, d
 		return r.move(ctx, seen)
 	case session.ActionEnd:
 		return session.Outcome{}, r.end(ctx, seen)
+	case session.ActionDelete:
+		return session.Outcome{}, r.remove(ctx, seen.Session)
 	}
 	return session.Outcome{}, nil
 }
@@ -134,7 +136,7 @@ func (r *TerminalSessionReconciler) obtain(ctx context.Context, seen observation
 	asked = asked.Truncate(time.Second)
 	issue := tokenstore.Issue{
 		SessionID: sessionID, Attempt: session.NextAttempt(s), IssuedAt: asked, ExpiresAt: asked.Add(token.ExpiresIn).Truncate(time.Second),
-		Email: token.Identity.Email, Subject: token.Identity.Subject,
+		Email: token.Identity.Email, Subject: token.Identity.Subject, Request: session.RequestOf(s),
 	}
 	return r.put(ctx, s, over, token.Value, issue)
 }
@@ -168,6 +170,15 @@ func (r *TerminalSessionReconciler) end(ctx context.Context, seen observation) e
 		}
 	}
 	return r.discard(ctx, seen.Session, mine)
+}
+
+// remove deletes the object of a finished session, as it was seen.
+func (r *TerminalSessionReconciler) remove(ctx context.Context, s *v1.TerminalSession) error {
+	err := r.Client.Delete(ctx, s, client.Preconditions{UID: &s.UID, ResourceVersion: &s.ResourceVersion})
+	if client.IgnoreNotFound(err) != nil {
+		return fmt.Errorf("deleting session %s, which finished ttlSecondsAfterFinished ago: %w", client.ObjectKeyFromObject(s), err)
+	}
+	return nil
 }
 
 // authToken reads the auth token that the session names. One that is not there is empty and no error: the provider decides whether it

@@ -3,6 +3,7 @@
 package controllers
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"slices"
@@ -30,7 +31,7 @@ const FieldManager = "terminal-session-controller"
 // behindWait is how long a session waits for the cache to show what has just been written.
 const behindWait = 20 * time.Millisecond
 
-// +kubebuilder:rbac:groups=terminals.dev,resources=terminalsessions,verbs=get;list;watch
+// +kubebuilder:rbac:groups=terminals.dev,resources=terminalsessions,verbs=get;list;watch;delete
 // +kubebuilder:rbac:groups=terminals.dev,resources=terminalsessions/status,verbs=patch
 // +kubebuilder:rbac:groups="",resources=secrets,verbs=get;list;watch;create;patch;delete
 // +kubebuilder:rbac:groups="",resources=namespaces,verbs=list;watch
@@ -46,12 +47,15 @@ type TerminalSessionReconciler struct {
 	Providers *Providers
 	// Metrics counts.
 	Metrics *telemetry.Metrics
-	// Recorder takes the events: warnings only.
+	// Recorder takes the events: warnings, and acts of people.
 	Recorder events.EventRecorder
 	// Clock is the time of day.
 	Clock clock.PassiveClock
+	// Activity tells when terminals were last heard of; nil stands for StatusActivity.
+	Activity Activity
 
 	written written
+	silence silence
 }
 
 // Reconcile implements reconcile.Reconciler.
@@ -98,7 +102,7 @@ func (r *TerminalSessionReconciler) report(ctx context.Context, s *v1.TerminalSe
 	return r.next(s), nil
 }
 
-// tell logs what has changed, counts ends, and makes an event of a session that has begun to stall.
+// tell logs what has changed, counts ends, and makes an event of what people did and of a session that has begun to stall.
 func (r *TerminalSessionReconciler) tell(ctx context.Context, before, after *v1.TerminalSession) {
 	ready := meta.FindStatusCondition(after.Status.Conditions, v1.ConditionReady)
 	logger := log.FromContext(ctx)
@@ -107,7 +111,11 @@ func (r *TerminalSessionReconciler) tell(ctx context.Context, before, after *v1.
 			"sessionID", after.Status.SessionID)
 	}
 	if before.Status.SessionID != "" && before.Status.SessionID != after.Status.SessionID && len(after.Status.Recent) > 0 {
-		r.Metrics.SessionEnded(after.Status.Recent[0].End)
+		ended := after.Status.Recent[0]
+		r.Metrics.SessionEnded(ended.End)
+		if ended.End == v1.ReasonHandedOver || ended.End == v1.ReasonLoggedOut { // acts of people
+			r.Recorder.Eventf(after, nil, corev1.EventTypeNormal, ended.End, "Reconcile", "Session %s of %s has ended.", ended.SessionID, cmp.Or(ended.User, "nobody in particular"))
+		}
 	}
 	stalled := meta.FindStatusCondition(after.Status.Conditions, v1.ConditionStalled)
 	was := meta.FindStatusCondition(before.Status.Conditions, v1.ConditionStalled)
@@ -119,6 +127,7 @@ func (r *TerminalSessionReconciler) tell(ctx context.Context, before, after *v1.
 // gone deletes at once what a session has left behind, and does not wait for garbage collection to come by.
 func (r *TerminalSessionReconciler) gone(ctx context.Context, key client.ObjectKey) error {
 	r.written.forget(key)
+	r.silence.forget(key)
 	left, err := r.Store.Of(ctx, key, "")
 	if err != nil || len(left) == 0 {
 		return err
@@ -138,6 +147,9 @@ func (r *TerminalSessionReconciler) gone(ctx context.Context, key client.ObjectK
 func (r *TerminalSessionReconciler) next(s *v1.TerminalSession) ctrl.Result {
 	now := r.Clock.Now()
 	wake := session.WakeTime(s, now)
+	if left := session.SilenceEnds(s, r.silence.of(s, r.lastActive(s), r.Clock)); left > 0 && (wake.IsZero() || now.Add(left).Before(wake)) {
+		wake = now.Add(left)
+	}
 	if wake.IsZero() {
 		return result(s, 0, now)
 	}

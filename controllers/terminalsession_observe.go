@@ -25,7 +25,8 @@ type observation struct {
 
 // observe only reads; at rest, only from the cache.
 func (r *TerminalSessionReconciler) observe(ctx context.Context, s *v1.TerminalSession) (observation, error) {
-	seen := observation{Input: session.Input{Session: s}}
+	seen := observation{Input: session.Input{Session: s, LastActive: r.lastActive(s)}}
+	seen.Silence = r.silence.of(s, seen.LastActive, r.Clock)
 	name, version := session.SecretName(s), ""
 	if t := s.Status.Token; t != nil {
 		name, version = t.SecretName, t.SecretVersion
@@ -122,7 +123,7 @@ func recorded(s *v1.TerminalSession, i tokenstore.Issue) bool {
 func issued(name, version string, i tokenstore.Issue) session.Issued {
 	return session.Issued{
 		SecretName: name, SecretVersion: version, SessionID: i.SessionID, Attempt: i.Attempt,
-		IssuedAt: i.IssuedAt, ExpiresAt: i.ExpiresAt, UserEmail: i.Email, UserSubject: i.Subject,
+		IssuedAt: i.IssuedAt, ExpiresAt: i.ExpiresAt, UserEmail: i.Email, UserSubject: i.Subject, Request: i.Request,
 	}
 }
 

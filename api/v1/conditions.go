@@ -50,6 +50,16 @@ const (
 	ReasonSecretNameTaken = "SecretNameTaken"
 	// ReasonSecretChanged means: the token Secret was deleted or altered by somebody else.
 	ReasonSecretChanged = "SecretChanged"
+	// ReasonHandedOver means: spec asks for another user, merchant, terminal, provider, type, purpose, scopes or audiences.
+	ReasonHandedOver = "HandedOver"
+	// ReasonPaymentAppUpdated means: the terminal reports another version of the payment app.
+	ReasonPaymentAppUpdated = "PaymentAppUpdated"
+	// ReasonPaymentAppRestarted means: the terminal reports another instance of the payment app.
+	ReasonPaymentAppRestarted = "PaymentAppRestarted"
+	// ReasonClientRestarted means: the terminal reports another instance of its own app.
+	ReasonClientRestarted = "ClientRestarted"
+	// ReasonLinkLost means: the terminal has been silent for longer than spec.heartbeat.timeout.
+	ReasonLinkLost = "LinkLost"
 	// ReasonRejected means: the provider refuses the login.
 	ReasonRejected = "Rejected"
 	// ReasonBanned means: the provider has barred or deleted the user or the device.

@@ -718,6 +718,19 @@ type Binding struct {
 	// +kubebuilder:validation:MaxLength=64
 	// +optional
 	PaymentAppInstanceID string `json:"paymentAppInstanceID,omitempty"`
+
+	// request stands for the user, merchant, terminal, provider, type, purpose,
+	// scopes and audiences that the session was established for: when spec asks
+	// for others, the session is handed over. Opaque.
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=64
+	// +optional
+	Request string `json:"request,omitempty"`
+
+	// silentSince is the terminal's last report before its link was lost. The
+	// next login waits for another one.
+	// +optional
+	SilentSince *metav1.Time `json:"silentSince,omitempty"`
 }
 
 // ClientStatus is what a terminal last reported of itself. It is shown and

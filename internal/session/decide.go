@@ -28,13 +28,16 @@ type Decision struct {
 // A rule looks at one thing and either decides or passes on.
 type rule func(Input, time.Time) (Decision, bool)
 
-// rules are asked in this order, and the first that decides has it. Bans stand between ending and loggedOut; sign-outs, handover and
-// invalidation between loggedOut and held.
+// rules are asked in this order, and the first that decides has it. Bans stand between ending and loggedOut, sign-outs between loggedOut
+// and removable.
 var rules = [...]rule{
 	ending,
 	loggedOut,
+	removable,
 	terminated,
 	held,
+	handover,
+	invalidated,
 	adopt,
 	lost,
 	finished,
@@ -42,6 +45,7 @@ var rules = [...]rule{
 	renew,
 	rest,
 	leftover,
+	unheard,
 	nameTaken,
 	providerProblem,
 	backingOff,
@@ -107,11 +111,11 @@ func terminated(in Input, _ time.Time) (Decision, bool) {
 	return d, true
 }
 
-// adopt: a token that came before a crash, or before a move was recorded, is as good as one that is asked for now; unless spec names
-// another user by now.
+// adopt: a token that came before a crash, or before a move was recorded, is as good as one that is asked for now; unless spec asks for
+// another session by now.
 func adopt(in Input, _ time.Time) (Decision, bool) {
 	token := newer(in)
-	if token == nil || !IdentityFits(in.Session, token.UserEmail) {
+	if token == nil || !IdentityFits(in.Session, token.UserEmail) || token.Request != "" && token.Request != RequestOf(in.Session) {
 		return Decision{}, false
 	}
 	return Decision{Action: ActionAdopt, Phase: v1.PhaseEstablished}, true

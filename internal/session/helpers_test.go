@@ -67,7 +67,13 @@ type world struct {
 	secrets [2]secret
 	version int
 
+	// silence is for how long nothing was heard of the terminal, and lastActive when it was heard of last.
+	silence    time.Duration
+	lastActive time.Time
+
 	logins, renewals int
+	// removed is whether the object has been deleted because its time was over.
+	removed bool
 }
 
 func newWorld(edits ...func(*v1.TerminalSession)) *world {
@@ -142,7 +148,7 @@ func (w *world) wherever() string {
 
 // observe is what a decision rests on.
 func (w *world) observe() session.Input {
-	in := session.Input{Session: w.s, NamespaceEnding: w.namespaceEnding, Provider: w.provider}
+	in := session.Input{Session: w.s, NamespaceEnding: w.namespaceEnding, Provider: w.provider, Silence: w.silence, LastActive: w.lastActive}
 	expected := ""
 	if w.s.Status.Token != nil {
 		expected = w.s.Status.Token.SecretVersion
@@ -228,6 +234,8 @@ func (w *world) act(d session.Decision) (session.Outcome, bool) {
 		return session.Outcome{Issued: &issued}, true
 	case session.ActionEnd:
 		return session.Outcome{}, w.end()
+	case session.ActionDelete:
+		w.removed = true
 	}
 	return session.Outcome{}, false
 }
@@ -258,6 +266,7 @@ func (w *world) obtain(sessionID, where string) (session.Outcome, bool) {
 	at := w.now.Truncate(time.Second)
 	issued := w.put(where, session.Issued{
 		SessionID: sessionID, Attempt: session.NextAttempt(w.s), IssuedAt: at, ExpiresAt: at.Add(w.lifetime), UserEmail: w.email, UserSubject: "subject",
+		Request: session.RequestOf(w.s),
 	})
 	return session.Outcome{Issued: &issued}, true
 }

@@ -79,6 +79,7 @@ func (r *reporter) issued(d Decision, issued Issued) {
 		Renewals: renewals,
 	}
 	r.renewAt()
+	r.bind(cmp.Or(issued.Request, RequestOf(s)))
 	st.Phase = phaseOf(&v1.TerminalSession{Status: *st}, r.now)
 	st.Hold = nil
 	r.handled(!sameToken || s.Spec.Type == v1.OneShot)
@@ -171,6 +172,10 @@ func (r *reporter) settled(d Decision) {
 	}
 	if st.Token != nil {
 		r.renewAt()
+		r.bind(RequestOf(r.in.Session))
+	}
+	if d.Why.Reason == v1.ReasonLinkLost && d.Hold == "" {
+		r.awaitTerminal()
 	}
 	resting := st.Token != nil && (d.Why.Reason == v1.ReasonEstablished || d.Why.Reason == v1.ReasonSecretNameTaken)
 	if resting || d.Why.Reason == v1.ReasonLoggedOut {

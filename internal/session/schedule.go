@@ -70,6 +70,9 @@ func WakeTime(s *v1.TerminalSession, now time.Time) time.Time {
 	if a := s.Status.Attempt; a != nil && a.NotBefore != nil {
 		at(a.NotBefore.Time)
 	}
+	if remove := removeAt(s); !remove.IsZero() {
+		at(remove)
+	}
 	if t := s.Status.Token; t != nil {
 		at(t.ExpiresAt.Time)
 		if t.RenewAt != nil {
@@ -95,7 +98,8 @@ func unfinished(s *v1.TerminalSession, now time.Time) bool {
 		return false
 	}
 	if t == nil {
-		return s.Status.Phase == v1.PhaseEstablishing || s.Status.Hold != nil && login
+		waits := readyReason(s) == v1.ReasonLinkLost && !login // for the terminal
+		return s.Status.Phase == v1.PhaseEstablishing && !waits || s.Status.Hold != nil && login
 	}
 	// What stands in the way of a move or of a renewal is the reason of Ready once it was found to do so.
 	reason := readyReason(s)

@@ -23,6 +23,10 @@ type Input struct {
 	Target Secret
 	// Provider is the provider that spec names.
 	Provider Provider
+	// Silence is for how long, as far as this process knows, nothing was heard of the terminal since the session was established.
+	Silence time.Duration
+	// LastActive is when the terminal was last heard of; zero for never.
+	LastActive time.Time
 }
 
 // SecretState says what is found under the name of a token Secret.
@@ -69,6 +73,8 @@ type Issued struct {
 	IssuedAt, ExpiresAt time.Time
 	// UserEmail and UserSubject are whom the provider says it logged in.
 	UserEmail, UserSubject string
+	// Request is what the token was asked for, as RequestOf says it; empty where that is not known.
+	Request string
 }
 
 // Provider is a provider as it was found.
@@ -101,6 +107,8 @@ const (
 	ActionMove Action = "Move"
 	// ActionEnd means: delete the session's Secrets.
 	ActionEnd Action = "End"
+	// ActionDelete means: delete the TerminalSession itself.
+	ActionDelete Action = "Delete"
 )
 
 // FailureKind says what a failed call to a provider means. The words are those of the provider package.

@@ -82,6 +82,8 @@ type Issue struct {
 	ExpiresAt time.Time `json:"expiresAt"`
 	Email     string    `json:"email,omitempty"`
 	Subject   string    `json:"subject,omitempty"`
+	// Request stands for what the token was asked for.
+	Request string `json:"request,omitempty"`
 }
 
 // Store finds, writes and deletes the Secrets of sessions.

@@ -8,6 +8,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	v1 "terminals.dev/session-controller/api/v1"
+	lifecycle "terminals.dev/session-controller/internal/session"
 )
 
 func TestALoginIsOneSecretAndOneStatus(t *testing.T) {
@@ -56,6 +57,7 @@ func TestStatusAfterALogin(t *testing.T) {
 			IssuedAt: seconds(now), ExpiresAt: expiresAt, RenewAt: got.Token.RenewAt,
 		},
 		Attempt:    &v1.Attempt{Number: 1},
+		Binding:    &v1.Binding{Request: lifecycle.RequestOf(h.get("till-1"))},
 		Conditions: []metav1.Condition{says(v1.ConditionReady), says(v1.ConditionEstablished)},
 	}
 	if diff := cmp.Diff(want, got); diff != "" {

@@ -104,7 +104,7 @@ func TestHoldsAreLiftedByAnotherUserAndByALogout(t *testing.T) {
 	}
 }
 
-func TestAOneShotSessionThatBecomesContinuousIsRenewed(t *testing.T) {
+func TestAOneShotSessionThatBecomesContinuousIsAnotherSession(t *testing.T) {
 	t.Parallel()
 	h := newHarness(t)
 	h.loggedIn(session("till-1", oneShot))
@@ -112,9 +112,9 @@ func TestAOneShotSessionThatBecomesContinuousIsRenewed(t *testing.T) {
 
 	h.settle("till-1")
 
-	h.expectCalls()
+	h.expectCalls("Login")
 	st := h.get("till-1").Status
-	if st.Token.RenewAt == nil || st.History != v1.HistoryLoggedIn {
+	if st.Token.RenewAt == nil || st.History != v1.HistoryLoggedIn || st.Recent[0].End != v1.ReasonHandedOver {
 		t.Fatalf("status is %+v", st)
 	}
 	h.untilRenewal("till-1")

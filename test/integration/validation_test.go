@@ -282,7 +282,7 @@ token:
   scopes: [payments]
   audiences: ["https://pay.example"]
 authTokenSecretRef: {name: anna-auth, key: token}
-heartbeat: {timeout: 5m}
+heartbeat: {timeout: 8760h}
 display: {announce: Confirm the login for till 7, session: "Till 7, ground floor"}
 ttlSecondsAfterFinished: 3600`)
 	h.apply(full)
