@@ -127,7 +127,7 @@ func TestNoTenantTakesAnotherProvidersPlace(t *testing.T) {
 func TestAProviderThatIssuesWithAURLKeepsItFromOlderOnes(t *testing.T) {
 	t.Parallel()
 	h := newHarness(t)
-	const url = "https://shop.example/issuer"
+	url := "https://shop.example/" + h.namespace
 	elder := sessionProvider("elder")
 	h.provide(elder)
 	younger := sessionProvider("younger", func(s *v1.SessionProviderSpec) { s.Embedded.IssuerURL = url })

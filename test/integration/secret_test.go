@@ -112,7 +112,7 @@ func TestAddingToATokenSecretHarmsNothing(t *testing.T) {
 
 var coOwner = metav1.OwnerReference{APIVersion: "v1", Kind: "ConfigMap", Name: "other", UID: "7a1b8c1e-0000-4000-8000-000000000001"}
 
-func TestASomebodyElsesSecretIsNeitherOverwrittenNorDeleted(t *testing.T) {
+func TestSomebodyElsesSecretIsNeitherOverwrittenNorDeleted(t *testing.T) {
 	t.Parallel()
 	for name, theirs := range map[string]func(*corev1.Secret){
 		"plain":            func(*corev1.Secret) {},
@@ -153,7 +153,7 @@ func TestASomebodyElsesSecretIsNeitherOverwrittenNorDeleted(t *testing.T) {
 	}
 }
 
-func TestASomebodyElsesSecretOutlivesTheSession(t *testing.T) {
+func TestSomebodyElsesSecretOutlivesTheSession(t *testing.T) {
 	t.Parallel()
 	h := newHarness(t)
 	foreign := opaque("till-1-token", "token", "precious")
@@ -272,4 +272,26 @@ func TestOfTwoSessionsThatNameOneSecretOneHasItForGood(t *testing.T) {
 	h.delete(h.get("till-2"))
 	h.settle("till-2", "till-1")
 	h.expect("till-1", "Established: Ready (Established)")
+}
+
+func TestTheHolderOfASecretKeepsItThroughAnOutage(t *testing.T) {
+	t.Parallel()
+	h := newHarness(t)
+	h.apply(session("till-1", loggedOut)) // the older one, and the first by name
+	h.loggedIn(session("till-2", inSecret("shared")))
+	h.edit("till-1", func(s *v1.TerminalSession) {
+		s.Spec.DesiredState, s.Spec.Token.SecretName = v1.LoggedIn, "shared"
+	})
+	h.settle("till-1", "till-2")
+	h.expect("till-1", "NotLoggedIn: Stalled (SecretNameTaken)")
+	h.answers.say(unavailable)
+	h.delete(h.secret("shared"))
+	h.settle("till-2", "till-1")
+	h.answers.say(nil)
+
+	h.untilBackoffIsOver("till-2")
+	h.settle("till-1", "till-2")
+
+	h.expect("till-2", "Established: Ready (Established)")
+	h.expect("till-1", "NotLoggedIn: Stalled (SecretNameTaken)")
 }

@@ -12,6 +12,7 @@ import (
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/cache"
 	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/config"
 	metricsserver "sigs.k8s.io/controller-runtime/pkg/metrics/server"
 
 	v1 "terminals.dev/session-controller/api/v1"
@@ -26,6 +27,7 @@ func (h *harness) manage() {
 	caches.DefaultNamespaces = map[string]cache.Config{h.namespace: {}, systemNamespace: {}}
 	mgr, err := ctrl.NewManager(plane.env.Config, ctrl.Options{
 		Scheme: plane.live.Scheme(), Cache: caches, Metrics: metricsserver.Options{BindAddress: "0"}, HealthProbeBindAddress: "0",
+		Controller: config.Controller{SkipNameValidation: new(true)}, // with -count there is more than one in the process
 	})
 	if err != nil {
 		h.t.Fatal(err)
