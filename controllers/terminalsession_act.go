@@ -122,13 +122,9 @@ func (r *TerminalSessionReconciler) obtain(ctx context.Context, seen observation
 		refused = check(s, token)
 	}
 	r.Metrics.ProviderRequest(seen.provider.Kind, operation, outcomeName(refused), r.Clock.Since(asked))
+	req.Token = token.Value
 	if refused != nil {
-		if token.Value != "" {
-			req.Token = token.Value
-			if err := seen.provider.Revoke(ctx, req); err != nil {
-				log.FromContext(ctx).Info("a discarded token could not be revoked and ends by itself", "reason", err.Error())
-			}
-		}
+		r.revoke(ctx, seen.provider, req)
 		return session.Outcome{Failure: refused}, nil
 	}
 
@@ -138,7 +134,35 @@ func (r *TerminalSessionReconciler) obtain(ctx context.Context, seen observation
 		SessionID: sessionID, Attempt: session.NextAttempt(s), IssuedAt: asked, ExpiresAt: asked.Add(token.ExpiresIn).Truncate(time.Second),
 		Email: token.Identity.Email, Subject: token.Identity.Subject, Request: session.RequestOf(s),
 	}
-	return r.put(ctx, s, over, token.Value, issue)
+	outcome, err := r.put(ctx, s, over, token.Value, issue)
+	if refused := secretRefused(over.Name, err); refused != nil {
+		r.revoke(ctx, seen.provider, req)
+		return session.Outcome{Failure: refused}, nil
+	}
+	return outcome, err
+}
+
+// revoke tells the provider of a token that is discarded, if there is one.
+func (r *TerminalSessionReconciler) revoke(ctx context.Context, p provider.Provider, req provider.Request) {
+	if req.Token == "" {
+		return
+	}
+	if err := p.Revoke(ctx, req); err != nil {
+		log.FromContext(ctx).Info("a discarded token could not be revoked and ends by itself", "reason", err.Error())
+	}
+}
+
+// secretRefused is why the API server does not let a token be kept, if that is what an error says: trying again at once would only have the
+// provider issue one token after the other. What the API server says is left out, since a policy may quote what it refuses.
+func secretRefused(name string, err error) *session.Failure {
+	if !apierrors.IsForbidden(err) && !apierrors.IsInvalid(err) && !apierrors.IsRequestEntityTooLargeError(err) ||
+		apierrors.HasStatusCause(err, corev1.NamespaceTerminatingCause) {
+		return nil
+	}
+	return &session.Failure{
+		Kind:    session.FailureSecretRefused,
+		Message: fmt.Sprintf("The API server refuses Secret %s (%s): look for a quota or an admission policy that stands in its way.", name, apierrors.ReasonForError(err)),
+	}
 }
 
 func (r *TerminalSessionReconciler) put(ctx context.Context, s *v1.TerminalSession, over tokenstore.Found, token string, issue tokenstore.Issue) (session.Outcome, error) {

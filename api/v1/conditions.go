@@ -48,6 +48,8 @@ const (
 	ReasonIdentityMismatch = "IdentityMismatch"
 	// ReasonSecretNameTaken means: a Secret of the name that the session's token is to have is somebody else's.
 	ReasonSecretNameTaken = "SecretNameTaken"
+	// ReasonSecretRefused means: the API server refuses to keep the token in its Secret, by a quota or an admission policy.
+	ReasonSecretRefused = "SecretRefused"
 	// ReasonSecretChanged means: the token Secret was deleted or altered by somebody else.
 	ReasonSecretChanged = "SecretChanged"
 	// ReasonHandedOver means: spec asks for another user, merchant, terminal, provider, type, purpose, scopes or audiences.

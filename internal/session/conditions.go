@@ -12,7 +12,7 @@ import (
 // stalling has the reasons that only a change of configuration mends.
 var stalling = []string{
 	v1.ReasonProviderNotFound, v1.ReasonProviderNotReady, v1.ReasonProviderNotAllowed, v1.ReasonProviderMisconfigured,
-	v1.ReasonSecretNameTaken, v1.ReasonRenewalRejected, v1.ReasonBanned,
+	v1.ReasonSecretNameTaken, v1.ReasonSecretRefused, v1.ReasonRenewalRejected, v1.ReasonBanned,
 }
 
 // standing has the reasons that are seen before anything is asked of the provider, and that are over when they are seen no more.

@@ -176,6 +176,7 @@ var answers = []*session.Failure{
 	{Kind: session.FailureAuthTokenMissing},
 	{Kind: session.FailureMisconfigured},
 	{Kind: session.FailureIdentity},
+	{Kind: session.FailureSecretRefused},
 	{Kind: "SomethingNew"},
 }
 

@@ -335,6 +335,14 @@ func TestLifecycle(t *testing.T) {
 			check: all(sleeps, code("RejectedCode"), flow(v1.FlowError, v1.HistoryError), noSecret),
 		},
 		{
+			from: "Establishing", on: "the API server does not let the token be kept", when: failing(session.FailureSecretRefused),
+			state: "NotLoggedIn", ready: "False Stalled SecretRefused", asks: 1, check: code("SecretRefusedCode"),
+		},
+		{
+			from: "Established", on: "renewal whose token the API server does not let be kept", given: []func(*world){loggedIn, renewalDue}, when: failing(session.FailureSecretRefused),
+			state: "Established", ready: "False Stalled SecretRefused", asks: 1,
+		},
+		{
 			from: "Establishing", on: "the provider logged in somebody else: refused", when: failing(session.FailureIdentity),
 			state: "NotLoggedIn, Rejected", ready: "False Stalled IdentityMismatch", asks: 1, check: noSecret,
 		},

@@ -140,7 +140,7 @@ func (r *reporter) failed(d Decision, f *Failure) {
 		r.over(cmp.Or(d.End, r.why.Reason))
 		r.hold(v1.HoldRejected)
 		wait = 0
-	case f.Kind == FailureMisconfigured:
+	case f.Kind == FailureMisconfigured, f.Kind == FailureSecretRefused:
 		r.over(d.End)
 		st.Phase = v1.PhaseNotLoggedIn
 	default:
@@ -256,6 +256,7 @@ func failureProblem(f *Failure) Problem {
 		FailureAuthTokenMissing: v1.ReasonAuthTokenMissing,
 		FailureMisconfigured:    v1.ReasonProviderMisconfigured,
 		FailureIdentity:         v1.ReasonIdentityMismatch,
+		FailureSecretRefused:    v1.ReasonSecretRefused,
 	}
 	reason, known := reasons[f.Kind]
 	if !known {

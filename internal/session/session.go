@@ -125,6 +125,8 @@ const (
 	FailureMisconfigured    FailureKind = "Misconfigured"
 	// FailureIdentity means: the provider logged in somebody else.
 	FailureIdentity FailureKind = "IdentityMismatch"
+	// FailureSecretRefused means: the provider gave a token, and the API server does not let it be kept.
+	FailureSecretRefused FailureKind = "SecretRefused"
 )
 
 // Failure is what a provider said instead of giving a token.
