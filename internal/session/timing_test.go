@@ -112,7 +112,7 @@ func FuzzRenewalTime(f *testing.F) {
 	f.Add("x", int64(61), int64(31536000))
 	f.Fuzz(func(t *testing.T, uid string, seconds, before int64) {
 		if seconds < 1 || seconds > 366*24*3600 || before < 0 || before > 366*24*3600 {
-			t.Skip()
+			return // no token
 		}
 		s := withUID(uid)
 		if before > 0 {
