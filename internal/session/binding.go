@@ -53,7 +53,11 @@ func invalidated(in Input, _ time.Time) (Decision, bool) {
 // invalidity is why a session no longer holds; nothing where it does. What the terminal has not told is not compared.
 func invalidity(in Input) (reason, message string) {
 	s := in.Session
-	differs := func(bound, reported string) bool { return bound != "" && reported != "" && bound != reported }
+	// What was bound has been through limit, so what is compared with it has to go through it too: else a report with a character that
+	// cannot be shown would differ from itself for ever.
+	differs := func(bound, reported string) bool {
+		return bound != "" && reported != "" && bound != limit(reported, maxReported)
+	}
 	if b, c := s.Status.Binding, s.Status.Client; b != nil && c != nil {
 		switch {
 		case differs(b.PaymentAppVersion, c.PaymentAppVersion):
@@ -94,6 +98,9 @@ func unheard(in Input, _ time.Time) (Decision, bool) {
 	}}, true
 }
 
+// maxReported is how many characters of what a terminal tells are kept.
+const maxReported = 64
+
 // bind records what a session is bound to: what it was established for, and what the terminal has told first.
 func (r *reporter) bind(request string) {
 	st := r.st
@@ -103,7 +110,7 @@ func (r *reporter) bind(request string) {
 	b := st.Binding
 	first := func(bound *string, reported string) {
 		if *bound == "" {
-			*bound = limit(reported, 64)
+			*bound = limit(reported, maxReported)
 		}
 	}
 	first(&b.Request, request)

@@ -169,6 +169,20 @@ func TestWhatATerminalTellsFirstBindsAndDoesNotInvalidate(t *testing.T) {
 	}
 }
 
+func TestAReportThatCannotBeShownDoesNotDifferFromItself(t *testing.T) {
+	odd := v1.ClientStatus{InstanceID: "app\t1", PaymentAppVersion: "4.2\u202e", PaymentAppInstanceID: "\x00"}
+	w := newWorld()
+	w.s.Status.Client = odd.DeepCopy()
+	w.look()
+	for range 3 {
+		reports(odd)(w)
+		w.rest(t)
+	}
+	if w.s.Status.SessionID != "session-1" || w.logins != 1 {
+		t.Errorf("after %d logins status is %s", w.logins, show(w.s.Status))
+	}
+}
+
 func TestAfterALostLinkTheLoginWaitsUntilTheTerminalIsHeardOfAgain(t *testing.T) {
 	for name, last := range map[string]time.Time{"a terminal that was heard of before": start, "a terminal that never reported": {}} {
 		t.Run(name, func(t *testing.T) {
