@@ -112,12 +112,12 @@ func (r *TerminalSessionReconciler) obtain(ctx context.Context, seen observation
 	if req.AuthToken, err = r.authToken(ctx, seen); err != nil {
 		return session.Outcome{}, err
 	}
-	asked := r.Clock.Now()
-	token, refused := provider.Token{}, secureLogin(seen.provider, req)
-	if refused == nil {
-		token, err = ask(req)
-		refused = failure(err)
+	if missing := secureLogin(seen.provider, req); missing != nil {
+		return session.Outcome{Failure: missing}, nil
 	}
+	asked := r.Clock.Now()
+	token, err := ask(req)
+	refused := failure(err)
 	if refused == nil {
 		refused = check(s, token)
 	}
@@ -161,7 +161,7 @@ func secretRefused(name string, err error) *session.Failure {
 	}
 	return &session.Failure{
 		Kind:    session.FailureSecretRefused,
-		Message: fmt.Sprintf("The API server refuses Secret %s (%s): look for a quota or an admission policy that stands in its way.", name, apierrors.ReasonForError(err)),
+		Message: fmt.Sprintf("The API server refuses Secret %s (%s): look for a quota, an admission policy or a missing permission.", name, apierrors.ReasonForError(err)),
 	}
 }
 
