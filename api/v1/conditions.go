@@ -10,6 +10,12 @@ const (
 	ConditionReconciling = "Reconciling"
 	// ConditionStalled says that only a change of configuration helps.
 	ConditionStalled = "Stalled"
+	// ConditionEnforced says that a ban is in force and that each session which it matches is terminated.
+	ConditionEnforced = "Enforced"
+	// ConditionComplete says that a logout has run.
+	ConditionComplete = "Complete"
+	// ConditionFailed says that a logout has not run, and will not.
+	ConditionFailed = "Failed"
 )
 
 // Reasons of a session's conditions.
@@ -66,6 +72,36 @@ const (
 	ReasonRejected = "Rejected"
 	// ReasonBanned means: the provider has barred or deleted the user or the device.
 	ReasonBanned = "Banned"
+	// ReasonBanInForce means: a SessionBan or ClusterSessionBan matches the session.
+	ReasonBanInForce = "BanInForce"
+	// ReasonSignedOut means: a SessionLogout has signed the session out.
+	ReasonSignedOut = "SignedOut"
+)
+
+// Reasons of a ban's condition Enforced.
+const (
+	// ReasonEnforced means: each session that matches is terminated.
+	ReasonEnforced = "Enforced"
+	// ReasonNothingMatched means: no session matches a ban, or a logout.
+	ReasonNothingMatched = "NothingMatched"
+	// ReasonEnforcing means: sessions that match are still to be terminated.
+	ReasonEnforcing = "Enforcing"
+	// ReasonExpired means: the ban is over.
+	ReasonExpired = "Expired"
+	// ReasonSelectorInvalid means: a label selector in spec is none.
+	ReasonSelectorInvalid = "SelectorInvalid"
+)
+
+// Reasons of a logout's conditions.
+const (
+	// ReasonSigningOut means: sessions are still to be signed out.
+	ReasonSigningOut = "SigningOut"
+	// ReasonAllSignedOut means: every session that was selected is signed out.
+	ReasonAllSignedOut = "AllSignedOut"
+	// ReasonDryRun means: nothing was changed, as spec.dryRun asks.
+	ReasonDryRun = "DryRun"
+	// ReasonTooManyAffected means: more sessions than spec.maxAffected would have been signed out.
+	ReasonTooManyAffected = "TooManyAffected"
 )
 
 // Reasons of a provider's conditions.

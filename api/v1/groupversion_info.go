@@ -19,6 +19,9 @@ var schemeBuilder = runtime.NewSchemeBuilder(func(scheme *runtime.Scheme) error 
 		&TerminalSession{}, &TerminalSessionList{},
 		&SessionProvider{}, &SessionProviderList{},
 		&ClusterSessionProvider{}, &ClusterSessionProviderList{},
+		&SessionBan{}, &SessionBanList{},
+		&ClusterSessionBan{}, &ClusterSessionBanList{},
+		&SessionLogout{}, &SessionLogoutList{},
 	)
 	metav1.AddToGroupVersion(scheme, GroupVersion)
 	return nil

@@ -589,6 +589,14 @@ type Flow struct {
 	// expiresAt is when the code is no longer taken.
 	// +optional
 	ExpiresAt *metav1.Time `json:"expiresAt,omitempty"`
+
+	// display is what to show the person in front of the terminal now: the text
+	// of spec.display.announce while a person has to confirm the login, that of
+	// spec.display.session while the session is in use.
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=512
+	// +optional
+	Display string `json:"display,omitempty"`
 }
 
 // Hold says why a session that is wanted is not being logged in.
@@ -635,6 +643,10 @@ type SessionError struct {
 	// +kubebuilder:validation:MaxLength=256
 	// +optional
 	Message string `json:"message,omitempty"`
+
+	// at is when the session was terminated, where it is.
+	// +optional
+	At *metav1.Time `json:"at,omitempty"`
 }
 
 // TokenStatus describes an access token and says where it is kept.

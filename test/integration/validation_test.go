@@ -7,6 +7,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/apimachinery/pkg/types"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/yaml"
 
@@ -24,7 +25,7 @@ func (h *harness) manifest(kind, name, spec string) *unstructured.Unstructured {
 	obj.Object["spec"] = parsed
 	obj.SetGroupVersionKind(v1.GroupVersion.WithKind(kind))
 	obj.SetName(name)
-	if kind != "ClusterSessionProvider" {
+	if !strings.HasPrefix(kind, "Cluster") {
 		obj.SetNamespace(h.namespace)
 	}
 	return obj
@@ -127,6 +128,34 @@ func TestWhatTheAPIServerRejectsItExplains(t *testing.T) {
 		"a provider name over 57 characters": {
 			kind: "SessionProvider", name: strings.Repeat("x", 58), spec: `{embedded: {}}`, says: []string{"metadata.name must have at most 57 characters"},
 		},
+
+		"a ban that says nothing":       {kind: "SessionBan", spec: `{code: UserBanned}`, says: []string{"spec.match: Required value"}},
+		"a ban on nobody":               {kind: "SessionBan", spec: `{match: {}, code: UserBanned}`, says: []string{"spec.match", "at least one of user, terminalID, serialNumber and merchantID", "user: mallory@"}},
+		"a cluster ban on nobody":       {kind: "ClusterSessionBan", spec: `{match: {}, code: UserBanned}`, says: []string{"spec.match", "at least one of user"}},
+		"a ban on an empty user":        {kind: "SessionBan", spec: `{match: {user: ""}, code: UserBanned}`, says: []string{"spec.match.user", "at least 3 chars"}},
+		"a ban on a name":               {kind: "SessionBan", spec: `{match: {user: mallory}, code: UserBanned}`, says: []string{"spec.match.user", "such as mallory@acme.example"}},
+		"a ban without a code":          {kind: "SessionBan", spec: `{match: {terminalID: T-1}}`, says: []string{"spec.code: Required value"}},
+		"a code in capitals with lines": {kind: "SessionBan", spec: `{match: {terminalID: T-1}, code: USER_BANNED}`, says: []string{"spec.code", "UpperCamelCase", "such as UserBanned"}},
+		"a code of two words":           {kind: "ClusterSessionBan", spec: `{match: {terminalID: T-1}, code: user banned}`, says: []string{"spec.code", "such as UserBanned"}},
+		"a code that is long":           {kind: "SessionBan", spec: `{match: {terminalID: T-1}, code: ` + strings.Repeat("X", 65) + `}`, says: []string{"spec.code", "64"}},
+		"a ban until tomorrow":          {kind: "SessionBan", spec: `{match: {terminalID: T-1}, code: Stolen, expiresAt: tomorrow}`, says: []string{"spec.expiresAt", "date-time"}},
+		"a logout of whatever there is": {kind: "SessionLogout", spec: `{}`, says: []string{"a selector that names at least one thing", "'all: true' and no selector"}},
+		"a logout of all but not really": {
+			kind: "SessionLogout", spec: `{all: false}`, says: []string{"a selector that names at least one thing", "'all: true' and no selector"},
+		},
+		"a logout of some and of all": {
+			kind: "SessionLogout", spec: `{all: true, selector: {user: anna@acme.example}}`, says: []string{"'all: true' and no selector"},
+		},
+		"a logout with a selector of nothing": {kind: "SessionLogout", spec: `{selector: {}}`, says: []string{"spec.selector", "must name at least one thing", "'all: true'"}},
+		"a logout with labels of nothing": {
+			kind: "SessionLogout", spec: `{selector: {labelSelector: {}}}`, says: []string{"spec.selector", "must name at least one thing"},
+		},
+		"a logout with no labels": {
+			kind: "SessionLogout", spec: `{selector: {labelSelector: {matchLabels: {}}}}`, says: []string{"spec.selector", "must name at least one thing"},
+		},
+		"a logout of no names":        {kind: "SessionLogout", spec: `{selector: {names: []}}`, says: []string{"spec.selector.names", "at least 1 items"}},
+		"a logout except for nothing": {kind: "SessionLogout", spec: `{all: true, except: {}}`, says: []string{"spec.except.names: Required value"}},
+		"a logout of at most nobody":  {kind: "SessionLogout", spec: `{all: true, maxAffected: 0}`, says: []string{"spec.maxAffected", "greater than or equal to 1"}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -204,6 +233,16 @@ webhook: {url: "https://a.example", timeoutSeconds: 10}
 rateLimit: {requestsPerSecond: 50, burst: 7, concurrent: 16}`,
 			status: `{observedGeneration: -1}`,
 		},
+		"SessionBan": {
+			given:  `{match: {user: mallory@acme.example}, code: UserBanned}`,
+			spec:   `{match: {user: mallory@acme.example}, code: UserBanned}`,
+			status: `{observedGeneration: -1}`,
+		},
+		"SessionLogout": {
+			given:  `{selector: {user: anna@acme.example}}`,
+			spec:   `{selector: {user: anna@acme.example}}`,
+			status: `{observedGeneration: -1}`,
+		},
 	} {
 		t.Run(kind, func(t *testing.T) {
 			obj := h.manifest(kind, "fresh", test.given)
@@ -220,6 +259,31 @@ rateLimit: {requestsPerSecond: 50, burst: 7, concurrent: 16}`,
 				}
 			}
 		})
+	}
+}
+
+func TestWhatCannotBeChangedSaysSo(t *testing.T) {
+	t.Parallel()
+	h := newHarness(t)
+	for kind, test := range map[string]struct{ from, to, says string }{
+		"SessionBan": {
+			from: `{match: {user: mallory@acme.example}, code: UserBanned}`, to: `{match: {user: eve@acme.example}}`,
+			says: "make another ban, and delete this one",
+		},
+		"SessionLogout": {
+			from: `{selector: {user: anna@acme.example}}`, to: `{reason: another}`, says: "make another SessionLogout",
+		},
+	} {
+		obj := h.manifest(kind, "made", test.from)
+		h.apply(obj)
+		patched := h.manifest(kind, "made", test.to)
+		raw, err := patched.MarshalJSON()
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := plane.live.Patch(t.Context(), obj, client.RawPatch(types.MergePatchType, raw)); err == nil || !strings.Contains(err.Error(), test.says) {
+			t.Errorf("%s: the API server says %v, want it to say %q", kind, err, test.says)
+		}
 	}
 }
 
