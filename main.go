@@ -23,7 +23,6 @@ import (
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/cache"
 	"sigs.k8s.io/controller-runtime/pkg/certwatcher"
-	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/healthz"
 	"sigs.k8s.io/controller-runtime/pkg/log/zap"
 	"sigs.k8s.io/controller-runtime/pkg/manager"
@@ -35,7 +34,6 @@ import (
 	"terminals.dev/session-controller/controllers"
 	"terminals.dev/session-controller/internal/provider/embedded"
 	"terminals.dev/session-controller/internal/telemetry"
-	"terminals.dev/session-controller/internal/tokenstore"
 )
 
 // +kubebuilder:rbac:groups=authentication.k8s.io,resources=tokenreviews,verbs=create
@@ -121,30 +119,12 @@ func run(o options) error {
 	if err != nil {
 		return fmt.Errorf("setting up the manager: %w", err)
 	}
-	if err := controllers.Index(ctx, mgr.GetFieldIndexer()); err != nil {
+	providers, err := controllers.Setup(ctx, mgr, controllers.Options{
+		Namespace: o.namespace, Namespaces: o.served(), IssuerURL: o.issuerURL, Concurrent: o.concurrent,
+		Metrics: telemetry.NewMetrics(metrics.Registry), Recorder: mgr.GetEventRecorder(controllers.FieldManager), Clock: clock.RealClock{},
+	})
+	if err != nil {
 		return err
-	}
-	writer := client.WithFieldOwner(mgr.GetClient(), controllers.FieldManager)
-	store := &tokenstore.Store{Metadata: mgr.GetClient(), Live: mgr.GetAPIReader(), Writer: writer}
-	providers := &controllers.Providers{
-		Reader: mgr.GetClient(), Store: store, Namespace: o.namespace, Namespaces: o.served(), IssuerURL: o.issuerURL, Clock: clock.RealClock{},
-	}
-	sessions := &controllers.TerminalSessionReconciler{
-		Client: writer, Store: store, Providers: providers, Metrics: telemetry.NewMetrics(metrics.Registry),
-		Recorder: mgr.GetEventRecorder(controllers.FieldManager), Clock: clock.RealClock{},
-	}
-	if err := sessions.SetupWithManager(mgr, o.concurrent); err != nil {
-		return fmt.Errorf("setting up sessions: %w", err)
-	}
-	kinds := []v1.ProviderKind{v1.KindSessionProvider}
-	if len(o.served()) == 0 {
-		kinds = append(kinds, v1.KindClusterSessionProvider)
-	}
-	for _, kind := range kinds {
-		r := &controllers.SessionProviderReconciler{Kind: kind, Client: writer, Store: store, Providers: providers, Clock: clock.RealClock{}}
-		if err := r.SetupWithManager(mgr); err != nil {
-			return fmt.Errorf("setting up providers: %w", err)
-		}
 	}
 	metrics.Registry.MustRegister(telemetry.NewSessionCollector(mgr.GetClient()))
 	if o.issuerAddress != "0" {

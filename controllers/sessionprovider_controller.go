@@ -55,7 +55,7 @@ func (r *SessionProviderReconciler) Reconcile(ctx context.Context, req ctrl.Requ
 	} else if err != nil {
 		return ctrl.Result{}, err
 	}
-	if last.from != "" && last.from == obj.GetResourceVersion() {
+	if last.hides(obj.GetResourceVersion()) {
 		return ctrl.Result{RequeueAfter: behindWait}, nil // the cache does not show that write yet
 	}
 	r.written.seen(req.NamespacedName, last)

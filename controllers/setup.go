@@ -33,6 +33,9 @@ const (
 	indexAuthSecret = "authSecret" // where the auth token is
 	indexProvider   = "provider"   // kind and name of the provider
 	indexSessionID  = "sessionID"
+	indexMatch      = "match"   // what bans go by; over bans, and over sessions
+	indexLogout     = "logout"  // the logout that was applied last
+	indexRunning    = "running" // over logouts: those that have begun
 )
 
 // CacheOptions are what the controllers need of a cache: Secrets and namespaces as metadata alone, and nobody's managedFields.
@@ -45,9 +48,12 @@ func CacheOptions() cache.Options {
 	}
 }
 
-// Index adds the indexes that the controllers look things up by.
-func Index(ctx context.Context, indexer client.FieldIndexer) error {
+// Index adds the indexes that the controllers look things up by. What is the cluster's own is left out where it may not be read.
+func Index(ctx context.Context, indexer client.FieldIndexer, clusterWide bool) error {
 	if err := tokenstore.Index(ctx, indexer); err != nil {
+		return err
+	}
+	if err := indexOrders(ctx, indexer, clusterWide); err != nil {
 		return err
 	}
 	indexes := map[string]func(*v1.TerminalSession) []string{
@@ -66,6 +72,13 @@ func Index(ctx context.Context, indexer client.FieldIndexer) error {
 				return nil
 			}
 			return []string{s.Status.SessionID}
+		},
+		indexMatch: session.Keys,
+		indexLogout: func(s *v1.TerminalSession) []string {
+			if s.Status.LastLogoutUID == "" {
+				return nil
+			}
+			return []string{s.Status.LastLogoutUID}
 		},
 	}
 	for name, values := range indexes {
@@ -100,9 +113,12 @@ func (r *TerminalSessionReconciler) SetupWithManager(mgr ctrl.Manager, concurren
 		}).
 		Watches(&v1.TerminalSession{}, r.bySession()).
 		Watches(tokenstore.Watched(), handler.EnqueueRequestsFromMapFunc(r.ofSecret)).
-		Watches(&v1.SessionProvider{}, handler.EnqueueRequestsFromMapFunc(r.ofProvider), builder.WithPredicates(providerNews()))
+		Watches(&v1.SessionProvider{}, handler.EnqueueRequestsFromMapFunc(r.ofProvider), builder.WithPredicates(providerNews())).
+		Watches(&v1.SessionBan{}, urgent(r.ofBan), builder.WithPredicates(predicate.GenerationChangedPredicate{})).
+		Watches(&v1.SessionLogout{}, urgent(r.ofLogout))
 	if r.Providers.clusterWide() {
 		b = b.
+			Watches(&v1.ClusterSessionBan{}, urgent(r.ofBan), builder.WithPredicates(predicate.GenerationChangedPredicate{})).
 			Watches(&v1.ClusterSessionProvider{}, handler.EnqueueRequestsFromMapFunc(r.ofProvider), builder.WithPredicates(providerNews())).
 			WatchesMetadata(&corev1.Namespace{}, handler.EnqueueRequestsFromMapFunc(r.ofNamespace), builder.WithPredicates(namespaceNews()))
 	}
@@ -117,33 +133,77 @@ type queue = workqueue.TypedRateLimitingInterface[reconcile.Request]
 
 // bySession enqueues a session with the priority that it has by itself, at the initial list as well.
 func (r *TerminalSessionReconciler) bySession() handler.EventHandler {
-	add := func(o client.Object, q queue) {
-		req := reconcile.Request{NamespacedName: client.ObjectKeyFromObject(o)}
-		if pq, ok := q.(priorityqueue.PriorityQueue[reconcile.Request]); ok {
-			pq.AddWithOpts(priorityqueue.AddOpts{Priority: new(session.Priority(o.(*v1.TerminalSession), r.Clock.Now()))}, req)
-			return
+	add := func(ctx context.Context, o client.Object, q queue) {
+		s := o.(*v1.TerminalSession)
+		priority := session.Priority(s, r.Clock.Now())
+		// A restart finds sessions and bans in any order: whichever of the two comes later sees the other.
+		if ban, err := r.Orders.ban(ctx, s); err == nil && ban != nil && !session.Enforced(s) {
+			priority = session.PriorityEnd
 		}
-		q.Add(req)
+		enqueue(q, client.ObjectKeyFromObject(o), priority)
 	}
 	return handler.Funcs{
-		CreateFunc: func(_ context.Context, e event.CreateEvent, q queue) { add(e.Object, q) },
+		CreateFunc: func(ctx context.Context, e event.CreateEvent, q queue) { add(ctx, e.Object, q) },
 		UpdateFunc: func(ctx context.Context, e event.UpdateEvent, q queue) {
 			// What this process wrote itself tells it nothing new, but it may free a name for others.
 			if !r.written.own(client.ObjectKeyFromObject(e.ObjectNew), e.ObjectNew.GetResourceVersion()) {
-				add(e.ObjectNew, q)
+				add(ctx, e.ObjectNew, q)
 			}
 			r.wakeHeirs(ctx, q, e.ObjectOld, e.ObjectNew)
 		},
 		DeleteFunc: func(ctx context.Context, e event.DeleteEvent, q queue) {
 			r.wakeHeirs(ctx, q, e.Object, nil)
-			req := reconcile.Request{NamespacedName: client.ObjectKeyFromObject(e.Object)}
-			if pq, ok := q.(priorityqueue.PriorityQueue[reconcile.Request]); ok {
-				pq.AddWithOpts(priorityqueue.AddOpts{Priority: new(session.PriorityEnd)}, req)
-				return
-			}
-			q.Add(req)
+			enqueue(q, client.ObjectKeyFromObject(e.Object), session.PriorityEnd)
 		},
 	}
+}
+
+func enqueue(q queue, key types.NamespacedName, priority int) {
+	req := reconcile.Request{NamespacedName: key}
+	if pq, ok := q.(priorityqueue.PriorityQueue[reconcile.Request]); ok {
+		pq.AddWithOpts(priorityqueue.AddOpts{Priority: &priority}, req)
+		return
+	}
+	q.Add(req)
+}
+
+// urgent enqueues the sessions that a ban or a logout concerns before everything else, at the initial list as well.
+func urgent(concerned func(context.Context, client.Object) []*v1.TerminalSession) handler.EventHandler {
+	add := func(ctx context.Context, q queue, o client.Object) {
+		for _, s := range concerned(ctx, o) {
+			enqueue(q, client.ObjectKeyFromObject(s), session.PriorityEnd)
+		}
+	}
+	return handler.Funcs{
+		CreateFunc: func(ctx context.Context, e event.CreateEvent, q queue) { add(ctx, q, e.Object) },
+		DeleteFunc: func(ctx context.Context, e event.DeleteEvent, q queue) { add(ctx, q, e.Object) },
+		UpdateFunc: func(ctx context.Context, e event.UpdateEvent, q queue) {
+			add(ctx, q, e.ObjectOld)
+			add(ctx, q, e.ObjectNew)
+		},
+	}
+}
+
+// ofBan finds the sessions that a ban matches, or has matched until now.
+func (r *TerminalSessionReconciler) ofBan(ctx context.Context, o client.Object) []*v1.TerminalSession {
+	matched, err := r.Orders.matchedBy(ctx, o.(v1.Ban))
+	if err != nil {
+		ctrl.LoggerFrom(ctx).Error(err, "finding the sessions that a ban concerns")
+	}
+	return matched
+}
+
+// ofLogout finds the sessions that a logout which has begun is to sign out.
+func (r *TerminalSessionReconciler) ofLogout(ctx context.Context, o client.Object) []*v1.TerminalSession {
+	l := o.(*v1.SessionLogout)
+	if !session.Running(l) {
+		return nil
+	}
+	affected, err := r.Orders.signedOutBy(ctx, l)
+	if err != nil {
+		ctrl.LoggerFrom(ctx).Error(err, "finding the sessions that a logout concerns")
+	}
+	return affected
 }
 
 // wakeHeirs wakes the sessions that wait for a Secret's name which another one has let go of. That one may never have had the Secret, so

@@ -12,6 +12,7 @@ import (
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/controller/controllerutil"
 	"sigs.k8s.io/controller-runtime/pkg/log"
 
 	v1 "terminals.dev/session-controller/api/v1"
@@ -38,6 +39,8 @@ func (r *TerminalSessionReconciler) act(ctx context.Context, seen observation, d
 		return r.move(ctx, seen)
 	case session.ActionEnd:
 		return session.Outcome{}, r.end(ctx, seen)
+	case session.ActionRelease:
+		return session.Outcome{}, r.release(ctx, seen.Session)
 	case session.ActionDelete:
 		return session.Outcome{}, r.remove(ctx, seen.Session)
 	}
@@ -77,6 +80,9 @@ func (r *TerminalSessionReconciler) discard(ctx context.Context, s *v1.TerminalS
 
 func (r *TerminalSessionReconciler) login(ctx context.Context, seen observation) (session.Outcome, error) {
 	s := seen.Session
+	if err := r.promise(ctx, seen); err != nil {
+		return session.Outcome{}, err
+	}
 	attempt := session.NextAttempt(s)
 	// The session ID follows from the attempt, so that an attempt made again after a crash is the same session.
 	sessionID := uuid.NewSHA1(uuid.NewSHA1(uuid.NameSpaceURL, []byte(s.UID)), []byte(strconv.FormatInt(attempt, 10))).String()
@@ -127,6 +133,10 @@ func (r *TerminalSessionReconciler) obtain(ctx context.Context, seen observation
 		r.revoke(ctx, seen.provider, req)
 		return session.Outcome{Failure: refused}, nil
 	}
+	if err := r.stillWanted(ctx, s, token.Identity.Email); err != nil {
+		r.revoke(ctx, seen.provider, req)
+		return session.Outcome{}, err
+	}
 
 	// Expiry counts from the moment of the request, by this clock and not by the provider's.
 	asked = asked.Truncate(time.Second)
@@ -140,6 +150,37 @@ func (r *TerminalSessionReconciler) obtain(ctx context.Context, seen observation
 		return session.Outcome{Failure: refused}, nil
 	}
 	return outcome, err
+}
+
+// overtaken is how an action ends when a ban or a logout has come up while the provider was being asked.
+type overtaken struct {
+	ban    *session.Ban
+	logout *session.Logout
+	token  session.Discarded
+}
+
+func (e *overtaken) Error() string {
+	return "a ban or a logout has come up meanwhile: the token was discarded"
+}
+
+// stillWanted fails where a ban or a logout has come up for the session, or there is a ban on whoever was logged in.
+func (r *TerminalSessionReconciler) stillWanted(ctx context.Context, s *v1.TerminalSession, email string) error {
+	late, as := &overtaken{token: session.Discarded{UserEmail: email}}, s
+	if s.Spec.User == nil && email != "" {
+		as = s.DeepCopy()
+		as.Status.User = &v1.UserStatus{Email: email}
+	}
+	var err error
+	if late.ban, err = r.Orders.ban(ctx, as); err != nil {
+		return err
+	}
+	if late.logout, err = r.Orders.logout(ctx, s); err != nil {
+		return err
+	}
+	if late.ban == nil && late.logout == nil {
+		return nil
+	}
+	return late
 }
 
 // revoke tells the provider of a token that is discarded, if there is one.
@@ -194,6 +235,33 @@ func (r *TerminalSessionReconciler) end(ctx context.Context, seen observation) e
 		}
 	}
 	return r.discard(ctx, seen.Session, mine)
+}
+
+// promise puts the finalizer on a session whose provider has to be told of its end, before there is anything to tell.
+func (r *TerminalSessionReconciler) promise(ctx context.Context, seen observation) error {
+	can := seen.provider.Capabilities()
+	if !can.RevokesByToken && !can.RevokesBySession {
+		return nil
+	}
+	return r.finalizer(ctx, seen.Session, controllerutil.AddFinalizer)
+}
+
+// release lets go of a session that is being deleted.
+func (r *TerminalSessionReconciler) release(ctx context.Context, s *v1.TerminalSession) error {
+	return client.IgnoreNotFound(r.finalizer(ctx, s, controllerutil.RemoveFinalizer))
+}
+
+// finalizer adds or removes the finalizer, against the version that was read.
+func (r *TerminalSessionReconciler) finalizer(ctx context.Context, s *v1.TerminalSession, change func(client.Object, string) bool) error {
+	before := s.DeepCopy()
+	if !change(s, v1.Finalizer) {
+		return nil
+	}
+	if err := r.Client.Patch(ctx, s, client.MergeFromWithOptions(before, client.MergeFromWithOptimisticLock{})); err != nil {
+		return fmt.Errorf("changing the finalizer of session %s: %w", client.ObjectKeyFromObject(s), err)
+	}
+	r.written.note(client.ObjectKeyFromObject(s), before.ResourceVersion, s.ResourceVersion)
+	return nil
 }
 
 // remove deletes the object of a finished session, as it was seen.

@@ -5,6 +5,7 @@ package controllers
 import (
 	"cmp"
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"time"
@@ -28,10 +29,14 @@ import (
 // FieldManager is the name under which the controller writes.
 const FieldManager = "terminal-session-controller"
 
-// behindWait is how long a session waits for the cache to show what has just been written.
-const behindWait = 20 * time.Millisecond
+const (
+	// behindWait is how long a session waits for the cache to show what has just been written.
+	behindWait = 20 * time.Millisecond
+	// endWait is how long a session waits to hear that its Secrets are gone.
+	endWait = time.Second
+)
 
-// +kubebuilder:rbac:groups=terminals.dev,resources=terminalsessions,verbs=get;list;watch;delete
+// +kubebuilder:rbac:groups=terminals.dev,resources=terminalsessions,verbs=get;list;watch;patch;delete
 // +kubebuilder:rbac:groups=terminals.dev,resources=terminalsessions/status,verbs=patch
 // +kubebuilder:rbac:groups="",resources=secrets,verbs=get;list;watch;create;patch;delete
 // +kubebuilder:rbac:groups="",resources=namespaces,verbs=list;watch
@@ -51,6 +56,8 @@ type TerminalSessionReconciler struct {
 	Recorder events.EventRecorder
 	// Clock is the time of day.
 	Clock clock.PassiveClock
+	// Orders finds the bans and logouts that concern a session.
+	Orders *Orders
 	// Activity tells when terminals were last heard of; nil stands for StatusActivity.
 	Activity Activity
 
@@ -66,7 +73,7 @@ func (r *TerminalSessionReconciler) Reconcile(ctx context.Context, req ctrl.Requ
 	} else if err != nil {
 		return ctrl.Result{}, fmt.Errorf("reading session %s: %w", req.NamespacedName, err)
 	}
-	if last.from != "" && last.from == s.ResourceVersion {
+	if last.hides(s.ResourceVersion) {
 		return result(s, behindWait, r.Clock.Now()), nil // the cache does not show that write yet
 	}
 	r.written.seen(req.NamespacedName, last)
@@ -77,38 +84,54 @@ func (r *TerminalSessionReconciler) Reconcile(ctx context.Context, req ctrl.Requ
 	}
 	decision := session.Decide(seen.Input, r.Clock.Now())
 	outcome, err := r.act(ctx, seen, decision)
+	if late := (*overtaken)(nil); errors.As(err, &late) {
+		// A ban or a logout came while the provider was being asked: what there is to do is another thing now.
+		seen.Ban, seen.Logout, seen.Discarded = late.ban, late.logout, &late.token
+		decision = session.Decide(seen.Input, r.Clock.Now())
+		outcome, err = r.act(ctx, seen, decision)
+	}
 	if err != nil {
 		return result(s, 0, r.Clock.Now()), ignoreNamespaceEnding(err)
+	}
+	if decision.Action == session.ActionEnd {
+		// The Secret's end is heard of; the wait is for one that is not.
+		return ctrl.Result{RequeueAfter: endWait, Priority: new(session.PriorityReport)}, nil
 	}
 	if decision.Silent {
 		return ctrl.Result{}, nil
 	}
-	return r.report(ctx, s, session.Report(seen.Input, decision, outcome, r.Clock.Now()))
+	if err := r.report(ctx, s, session.Report(seen.Input, decision, outcome, r.Clock.Now())); err != nil {
+		return result(s, 0, r.Clock.Now()), err
+	}
+	return r.next(s, seen.Ban), nil
 }
 
-// report writes status, if it has changed, and says when to look again.
-func (r *TerminalSessionReconciler) report(ctx context.Context, s *v1.TerminalSession, status v1.TerminalSessionStatus) (ctrl.Result, error) {
+// report writes status, if it has changed.
+func (r *TerminalSessionReconciler) report(ctx context.Context, s *v1.TerminalSession, status v1.TerminalSessionStatus) error {
 	if equality.Semantic.DeepEqual(s.Status, status) {
-		return r.next(s), nil
+		return nil
 	}
 	before := s.DeepCopy()
 	s.Status = status
 	patch := client.MergeFromWithOptions(before, client.MergeFromWithOptimisticLock{})
 	if err := r.Client.Status().Patch(ctx, s, patch); err != nil {
-		return result(before, 0, r.Clock.Now()), client.IgnoreNotFound(fmt.Errorf("writing the status of session %s: %w", client.ObjectKeyFromObject(s), err))
+		return client.IgnoreNotFound(fmt.Errorf("writing the status of session %s: %w", client.ObjectKeyFromObject(s), err))
 	}
 	r.written.note(client.ObjectKeyFromObject(s), before.ResourceVersion, s.ResourceVersion)
 	r.tell(ctx, before, s)
-	return r.next(s), nil
+	return nil
 }
 
 // tell logs what has changed, counts ends, and makes an event of what people did and of a session that has begun to stall.
 func (r *TerminalSessionReconciler) tell(ctx context.Context, before, after *v1.TerminalSession) {
 	ready := meta.FindStatusCondition(after.Status.Conditions, v1.ConditionReady)
 	logger := log.FromContext(ctx)
-	if before.Status.Phase != after.Status.Phase || before.Status.SessionID != after.Status.SessionID {
-		logger.Info("session changed", "phase", after.Status.Phase, "was", before.Status.Phase, "reason", ready.Reason,
-			"sessionID", after.Status.SessionID)
+	if before.Status.Phase != after.Status.Phase || before.Status.SessionID != after.Status.SessionID || before.Status.LastLogoutUID != after.Status.LastLogoutUID {
+		values := []any{"phase", after.Status.Phase, "was", before.Status.Phase, "reason", ready.Reason, "sessionID", after.Status.SessionID}
+		if hold := after.Status.Hold; hold != nil && hold.By != "" {
+			values = append(values, "by", hold.By)
+		}
+		logger.Info("session changed", values...)
 	}
 	if before.Status.SessionID != "" && before.Status.SessionID != after.Status.SessionID && len(after.Status.Recent) > 0 {
 		ended := after.Status.Recent[0]
@@ -117,8 +140,15 @@ func (r *TerminalSessionReconciler) tell(ctx context.Context, before, after *v1.
 			r.Recorder.Eventf(after, nil, corev1.EventTypeNormal, ended.End, "Reconcile", "Session %s of %s has ended.", ended.SessionID, cmp.Or(ended.User, "nobody in particular"))
 		}
 	}
+	if hold := after.Status.Hold; hold != nil && before.Status.LastLogoutUID != after.Status.LastLogoutUID {
+		r.Recorder.Eventf(after, nil, corev1.EventTypeWarning, v1.ReasonSignedOut, "Reconcile", "Asked for by %s. %s", cmp.Or(hold.By, "somebody who is not recorded"), hold.Message)
+	}
+	was := meta.FindStatusCondition(before.Status.Conditions, v1.ConditionReady)
+	if ready.Reason == v1.ReasonBanInForce && (was == nil || was.Reason != ready.Reason) {
+		r.Recorder.Eventf(after, nil, corev1.EventTypeWarning, v1.ReasonBanInForce, "Reconcile", "%s", ready.Message)
+	}
 	stalled := meta.FindStatusCondition(after.Status.Conditions, v1.ConditionStalled)
-	was := meta.FindStatusCondition(before.Status.Conditions, v1.ConditionStalled)
+	was = meta.FindStatusCondition(before.Status.Conditions, v1.ConditionStalled)
 	if stalled != nil && (was == nil || was.Reason != stalled.Reason) {
 		r.Recorder.Eventf(after, nil, corev1.EventTypeWarning, stalled.Reason, "Reconcile", "%s", stalled.Message)
 	}
@@ -144,9 +174,13 @@ func (r *TerminalSessionReconciler) gone(ctx context.Context, key client.ObjectK
 	return r.Store.Delete(ctx, key.Namespace, left...)
 }
 
-func (r *TerminalSessionReconciler) next(s *v1.TerminalSession) ctrl.Result {
+// next says when to look again: at the time that status names, or when the terminal's silence or the ban in force ends something.
+func (r *TerminalSessionReconciler) next(s *v1.TerminalSession, ban *session.Ban) ctrl.Result {
 	now := r.Clock.Now()
 	wake := session.WakeTime(s, now)
+	if ban != nil && !ban.ExpiresAt.IsZero() && (wake.IsZero() || ban.ExpiresAt.Before(wake)) {
+		wake = ban.ExpiresAt
+	}
 	if left := session.SilenceEnds(s, r.silence.of(s, r.lastActive(s), r.Clock)); left > 0 && (wake.IsZero() || now.Add(left).Before(wake)) {
 		wake = now.Add(left)
 	}

@@ -50,6 +50,12 @@ func (r *TerminalSessionReconciler) observe(ctx context.Context, s *v1.TerminalS
 			seen.strays = append(seen.strays, f)
 		}
 	}
+	if seen.Ban, err = r.Orders.ban(ctx, s); err != nil {
+		return seen, err
+	}
+	if seen.Logout, err = r.Orders.logout(ctx, s); err != nil {
+		return seen, err
+	}
 	if seen.NamespaceEnding, err = r.Providers.namespaceEnding(ctx, s.Namespace); err != nil {
 		return seen, err
 	}
@@ -105,6 +111,8 @@ func secretState(s *v1.TerminalSession, found tokenstore.Found) session.Secret {
 		return session.Secret{State: session.SecretCurrent}
 	case tokenstore.Taken:
 		return session.Secret{State: session.SecretTaken, Holder: "not the session's own"}
+	case tokenstore.Going:
+		return session.Secret{State: session.SecretTaken, Holder: "being deleted, and a finalizer holds it up"}
 	case tokenstore.Intact:
 		if found.Issue.Attempt >= session.NextAttempt(s) || recorded(s, found.Issue) {
 			return session.Secret{State: session.SecretNewer, Issued: issued(found.Name, found.Version, found.Issue)}

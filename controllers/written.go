@@ -13,7 +13,13 @@ type written struct {
 	last map[types.NamespacedName]versions
 }
 
-type versions struct{ from, to string }
+// versions are those that a write, or two in a row, have led from and to.
+type versions struct{ earlier, from, to string }
+
+// hides is whether what shows a version does not show the last write yet.
+func (v versions) hides(version string) bool {
+	return v.to != "" && (version == v.from || version == v.earlier)
+}
 
 // note records that a write has turned version from into version to. One that changed nothing is nothing to wait for.
 func (w *written) note(key types.NamespacedName, from, to string) {
@@ -25,7 +31,11 @@ func (w *written) note(key types.NamespacedName, from, to string) {
 	if w.last == nil {
 		w.last = map[types.NamespacedName]versions{}
 	}
-	w.last[key] = versions{from, to}
+	next := versions{from: from, to: to}
+	if before := w.last[key]; before.to == from {
+		next.earlier = before.from
+	}
+	w.last[key] = next
 }
 
 // of returns the last write to an object. It is to be asked before the object is read: an event that comes in between takes it away.
@@ -48,12 +58,12 @@ func (w *written) seen(key types.NamespacedName, last versions) {
 func (w *written) own(key types.NamespacedName, version string) bool {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	v, ok := w.last[key]
-	if ok && v.to == version {
+	v := w.last[key]
+	if v.to == version {
 		delete(w.last, key)
 		return true
 	}
-	return false
+	return v.earlier != "" && v.from == version
 }
 
 func (w *written) forget(key types.NamespacedName) {

@@ -16,6 +16,9 @@ const (
 	AnnotationRenewRequested = "terminals.dev/renew-requested"
 )
 
+// Finalizer stands on a session while its provider has to be told of its end.
+const Finalizer = "terminals.dev/revocation"
+
 // Phase is where a session is in its life.
 // +kubebuilder:validation:Enum=NotLoggedIn;Establishing;Established;TokenExpired;Terminated
 type Phase string

@@ -61,16 +61,15 @@ func IdentityFits(s *v1.TerminalSession, email string) bool {
 }
 
 // sameEmail compares without regard to the case of ASCII letters. Unicode's folding would take other letters for some of them.
-func sameEmail(a, b string) bool {
-	lower := func(s string) string {
-		return strings.Map(func(c rune) rune {
-			if c >= 'A' && c <= 'Z' {
-				return c + 'a' - 'A'
-			}
-			return c
-		}, s)
-	}
-	return lower(a) == lower(b)
+func sameEmail(a, b string) bool { return lower(a) == lower(b) }
+
+func lower(s string) string {
+	return strings.Map(func(c rune) rune {
+		if c >= 'A' && c <= 'Z' {
+			return c + 'a' - 'A'
+		}
+		return c
+	}, s)
 }
 
 // Holder is which of the sessions that name the same Secret has it: the one that owns the Secret which is there, else the one whose token

@@ -150,10 +150,8 @@ func finishedAt(s *v1.TerminalSession) time.Time {
 	case st.Hold != nil && (st.Hold.Reason == v1.HoldSignedOut || st.Hold.Reason == v1.HoldFinished):
 		return st.Hold.At.Time
 	case st.Phase == v1.PhaseTerminated:
-		for _, c := range st.Conditions {
-			if c.Type == v1.ConditionStalled || c.Type == v1.ConditionEstablished {
-				return c.LastTransitionTime.Time
-			}
+		if st.Error != nil && st.Error.At != nil {
+			return st.Error.At.Time
 		}
 	}
 	return time.Time{}

@@ -2,6 +2,7 @@ package session
 
 import (
 	"slices"
+	"time"
 
 	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -38,15 +39,14 @@ func (r *reporter) conditions() {
 	if why.Reason == "" {
 		why = Problem{string(st.Phase), "The session is " + string(st.Phase) + "."}
 	}
-	why.Message = limit(why.Message, 512)
-
 	ready, stalled := false, false
 	switch {
 	case st.Phase == v1.PhaseEstablished:
 		ready = why.Reason == v1.ReasonEstablished
 		stalled = !ready && slices.Contains(stalling, why.Reason)
 	case st.Phase == v1.PhaseTerminated:
-		stalled = true
+		ready = why.Reason == v1.ReasonBanInForce
+		stalled = !ready
 	case st.Hold != nil:
 		ready = st.Hold.Reason != v1.HoldRejected
 		stalled = !ready
@@ -82,16 +82,25 @@ func (r *reporter) set(kind string, is bool, why Problem) {
 	if is {
 		status = metav1.ConditionTrue
 	}
-	meta.SetStatusCondition(&r.st.Conditions, metav1.Condition{
-		Type: kind, Status: status, Reason: why.Reason, Message: why.Message,
-		ObservedGeneration: r.in.Session.Generation, LastTransitionTime: metav1.NewTime(r.now),
-	})
+	setCondition(&r.st.Conditions, kind, status, why, r.in.Session.Generation, r.now)
 }
 
 func (r *reporter) setWhileTrue(kind string, is bool, why Problem) {
+	setWhileTrue(&r.st.Conditions, kind, is, why, r.in.Session.Generation, r.now)
+}
+
+func setCondition(all *[]metav1.Condition, kind string, is metav1.ConditionStatus, why Problem, generation int64, now time.Time) {
+	meta.SetStatusCondition(all, metav1.Condition{
+		Type: kind, Status: is, Reason: why.Reason, Message: limit(why.Message, 512),
+		ObservedGeneration: generation, LastTransitionTime: metav1.NewTime(now.UTC().Truncate(time.Second)),
+	})
+}
+
+// setWhileTrue has a condition stand only while it is true.
+func setWhileTrue(all *[]metav1.Condition, kind string, is bool, why Problem, generation int64, now time.Time) {
 	if is {
-		r.set(kind, true, why)
+		setCondition(all, kind, metav1.ConditionTrue, why, generation, now)
 		return
 	}
-	meta.RemoveStatusCondition(&r.st.Conditions, kind)
+	meta.RemoveStatusCondition(all, kind)
 }

@@ -1,6 +1,7 @@
 package session
 
 import (
+	"cmp"
 	"fmt"
 	"slices"
 	"time"
@@ -21,6 +22,8 @@ type Decision struct {
 	Why Problem
 	// End says, where a session is over, why: a word for status.recent.
 	End string
+	// Code is the error code of a session under a ban.
+	Code string
 	// Silent is set where nothing is to be reported, since the object is going.
 	Silent bool
 }
@@ -28,19 +31,20 @@ type Decision struct {
 // A rule looks at one thing and either decides or passes on.
 type rule func(Input, time.Time) (Decision, bool)
 
-// rules are asked in this order, and the first that decides has it. Bans stand between ending and loggedOut, sign-outs between loggedOut
-// and removable.
+// rules are asked in this order, and the first that decides has it.
 var rules = [...]rule{
 	ending,
-	loggedOut,
 	removable,
+	banned,
+	loggedOut,
+	signedOut,
 	terminated,
 	held,
 	handover,
 	invalidated,
 	adopt,
+	finished, // before lost: at the second look its Secret is gone
 	lost,
-	finished,
 	move,
 	renew,
 	rest,
@@ -68,8 +72,11 @@ func ending(in Input, _ time.Time) (Decision, bool) {
 		return Decision{}, false
 	}
 	d := Decision{Action: ActionNone, Phase: v1.PhaseNotLoggedIn, Why: Problem{Reason: v1.ReasonTerminating}, Silent: true}
-	if mine(in) {
+	switch {
+	case mine(in):
 		d.Action = ActionEnd
+	case !in.Session.DeletionTimestamp.IsZero() && slices.Contains(in.Session.Finalizers, v1.Finalizer):
+		d.Action = ActionRelease
 	}
 	return d, true
 }
@@ -91,7 +98,7 @@ func loggedOut(in Input, _ time.Time) (Decision, bool) {
 // terminated: the provider has barred the user or the device. Another user, or a login request, is worth another try.
 func terminated(in Input, _ time.Time) (Decision, bool) {
 	st := &in.Session.Status
-	if st.Phase != v1.PhaseTerminated {
+	if st.Phase != v1.PhaseTerminated || underBan(in.Session) {
 		return Decision{}, false
 	}
 	if _, open := loginRequest(in.Session); open {
@@ -146,6 +153,9 @@ func held(in Input, _ time.Time) (Decision, bool) {
 		return Decision{}, false
 	}
 	d := Decision{Action: ActionNone, Phase: v1.PhaseNotLoggedIn, Hold: hold.Reason}
+	if underBan(s) {
+		d.Why = Problem{string(hold.Reason), cmp.Or(hold.Message, "The session is held.")}
+	}
 	if mine(in) {
 		d.Action = ActionEnd
 	}

@@ -180,21 +180,28 @@ func (w *world) observeSecret(name, expected string) session.Secret {
 	return session.Secret{State: session.SecretAltered, Refreshable: w.refreshToken}
 }
 
-// step is one pass of the reconciler.
+// step is one pass of the reconciler, or two where the first deletes Secrets: then the second reports.
 type step struct {
 	in       session.Input
 	decision session.Decision
 	outcome  session.Outcome
+	// ended is whether Secrets were deleted first.
+	ended bool
 	// after is the status that came of it, and touched whether a Secret was written or deleted, which is heard of.
 	after   v1.TerminalSessionStatus
 	touched bool
 }
 
-// look does what the reconciler does once.
+// look does what the reconciler does until it reports.
 func (w *world) look() step {
 	in := w.observe()
 	st := step{in: in, decision: session.Decide(in, w.now)}
 	st.outcome, st.touched = w.act(st.decision)
+	if st.decision.Action == session.ActionEnd && !st.decision.Silent {
+		st.ended, in = true, w.observe()
+		st.in, st.decision = in, session.Decide(in, w.now)
+		st.outcome, _ = w.act(st.decision)
+	}
 	st.after = session.Report(in, st.decision, st.outcome, w.now)
 	before := w.s
 	w.s = &v1.TerminalSession{TypeMeta: before.TypeMeta, ObjectMeta: before.ObjectMeta, Spec: before.Spec, Status: st.after}

@@ -17,27 +17,35 @@ var holdOutline = map[v1.HoldReason]struct {
 }
 
 // outline derives flow and history from phase and hold. They are no machines of their own.
-func outline(st *v1.TerminalSessionStatus, desired v1.DesiredState, kind v1.SessionType) (*v1.Flow, v1.History) {
+func outline(st *v1.TerminalSessionStatus, spec *v1.TerminalSessionSpec) (*v1.Flow, v1.History) {
 	flow, history := v1.FlowStarting, v1.History("")
+	var display v1.Display
+	if spec.Display != nil {
+		display = *spec.Display
+	}
 	switch st.Phase {
 	case v1.PhaseEstablished, v1.PhaseTokenExpired:
 		flow, history = v1.FlowActive, v1.HistoryLoggedIn
-		if kind == v1.OneShot {
+		if spec.Type == v1.OneShot {
 			history = v1.HistoryLoggedInOneShot
 		}
 	case v1.PhaseTerminated:
 		flow, history = v1.FlowError, v1.HistoryError
 	case v1.PhaseEstablishing:
 		if st.Flow != nil && st.Flow.State == v1.FlowUserInteraction {
+			st.Flow.Display = display.Announce
 			return st.Flow, ""
 		}
 	default:
 		if st.Hold != nil {
 			o := holdOutline[st.Hold.Reason]
 			flow, history = o.flow, o.history
-		} else if desired == v1.LoggedOut {
+		} else if spec.DesiredState == v1.LoggedOut {
 			flow, history = v1.FlowDone, v1.HistoryLoggedOut
 		}
 	}
-	return &v1.Flow{State: flow}, history
+	if flow != v1.FlowActive {
+		display.Session = ""
+	}
+	return &v1.Flow{State: flow, Display: display.Session}, history
 }

@@ -16,7 +16,7 @@ import (
 // Report is what status is after an action. It is the only place where status is made.
 func Report(in Input, d Decision, out Outcome, now time.Time) v1.TerminalSessionStatus {
 	st := in.Session.Status.DeepCopy()
-	if d.Silent {
+	if d.Silent || d.Action == ActionEnd {
 		return *st
 	}
 	r := reporter{in: in, exact: now, now: now.UTC().Truncate(time.Second), st: st}
@@ -37,7 +37,7 @@ func Report(in Input, d Decision, out Outcome, now time.Time) v1.TerminalSession
 		a.NotBefore = nil
 	}
 	st.ObservedGeneration = in.Session.Generation
-	st.Flow, st.History = outline(st, in.Session.Spec.DesiredState, in.Session.Spec.Type)
+	st.Flow, st.History = outline(st, &in.Session.Spec)
 	r.conditions()
 	return *st
 }
@@ -117,6 +117,7 @@ func (r *reporter) failed(d Decision, f *Failure) {
 		if email := userEmail(s); email != "" {
 			st.User = &v1.UserStatus{Email: email}
 		}
+		st.Error.At = new(metav1.NewTime(r.now))
 		wait = 0
 	case d.Action == ActionRenew && f.Kind == FailureGrantDead && s.Spec.Relogin == v1.ReloginOnRequest:
 		r.over(v1.ReasonGrantDead)
@@ -177,14 +178,50 @@ func (r *reporter) settled(d Decision) {
 	if d.Why.Reason == v1.ReasonLinkLost && d.Hold == "" {
 		r.awaitTerminal()
 	}
-	resting := st.Token != nil && (d.Why.Reason == v1.ReasonEstablished || d.Why.Reason == v1.ReasonSecretNameTaken)
-	if resting || d.Why.Reason == v1.ReasonLoggedOut {
+	if resting := st.Token != nil && (d.Why.Reason == v1.ReasonEstablished || d.Why.Reason == v1.ReasonSecretNameTaken); resting {
 		// Confirmed as it is: what was asked for is so.
-		r.handled(resting && r.in.Session.Spec.Type == v1.OneShot || d.Why.Reason == v1.ReasonLoggedOut)
+		r.handled(r.in.Session.Spec.Type == v1.OneShot)
 		st.Error = nil
 	}
-	if d.Why.Reason == v1.ReasonLoggedOut && st.Attempt != nil {
-		st.Attempt = &v1.Attempt{Number: st.Attempt.Number}
+	switch d.Why.Reason {
+	case v1.ReasonLoggedOut, v1.ReasonSignedOut, v1.ReasonBanInForce: // each of them answers whatever was asked for
+		r.handled(true)
+		r.rested()
+		st.Error = nil
+	}
+	if d.Why.Reason == v1.ReasonSignedOut && r.in.Logout != nil {
+		r.hold(v1.HoldSignedOut) // anew, where another was there
+		st.Hold.By, st.LastLogoutUID = limit(r.in.Logout.By, 256), r.in.Logout.UID
+	}
+	if d.Code != "" {
+		r.terminated(d)
+	}
+	if was := r.in.Session.Status.Phase; was == v1.PhaseTerminated && st.Phase != was {
+		st.Error = nil // it was the ban's
+	}
+}
+
+// rested forgets the failures: whoever asks for a login next does not wait for what went wrong before.
+func (r *reporter) rested() {
+	if r.in.Discarded != nil {
+		r.st.Attempt = &v1.Attempt{Number: NextAttempt(r.in.Session)}
+	} else if a := r.st.Attempt; a != nil {
+		r.st.Attempt = &v1.Attempt{Number: a.Number}
+	}
+}
+
+// terminated: a ban is in force. Who it was for stays in status, where spec names nobody: the ban has to go on matching.
+func (r *reporter) terminated(d Decision) {
+	st, was := r.st, r.in.Session.Status.Error
+	st.Error = &v1.SessionError{Code: d.Code, Message: limit(d.Why.Message, 256), At: new(metav1.NewTime(r.now))}
+	if r.in.Session.Status.Phase == v1.PhaseTerminated && was != nil && was.At != nil {
+		st.Error.At = was.At
+	}
+	switch discarded := r.in.Discarded; {
+	case userEmail(r.in.Session) != "":
+		st.User = &v1.UserStatus{Email: userEmail(r.in.Session)}
+	case discarded != nil && discarded.UserEmail != "":
+		st.User = &v1.UserStatus{Email: limit(discarded.UserEmail, 254)}
 	}
 }
 

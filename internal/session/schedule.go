@@ -11,7 +11,9 @@ import (
 // The order of the work: bans and logouts, then renewals by nearness of expiry, then logins, then everything else. Priorities are
 // compared within one queue; controller-runtime's own default is 0.
 const (
-	PriorityEnd    = 100
+	PriorityEnd = 100
+	// PriorityReport is for what has ended and is still to be reported: after all the ends, and before everything else.
+	PriorityReport = 95
 	priorityNear   = 90
 	priorityRenew  = 20
 	PriorityLogin  = 10

@@ -27,6 +27,18 @@ type Input struct {
 	Silence time.Duration
 	// LastActive is when the terminal was last heard of; zero for never.
 	LastActive time.Time
+	// Ban is the ban in force, if there is one.
+	Ban *Ban
+	// Logout is the SessionLogout that is to sign the session out, if there is one.
+	Logout *Logout
+	// Discarded is set where a token has just been obtained and was not kept, since a ban or a logout had come up by then.
+	Discarded *Discarded
+}
+
+// Discarded is a token that came too late. The attempt counts: asked again with the same number, a provider would answer with the same.
+type Discarded struct {
+	// UserEmail is who was logged in; empty where the provider names nobody.
+	UserEmail string
 }
 
 // SecretState says what is found under the name of a token Secret.
@@ -105,8 +117,11 @@ const (
 	ActionAdopt Action = "Adopt"
 	// ActionMove means: put the token under the name that spec gives now.
 	ActionMove Action = "Move"
-	// ActionEnd means: delete the session's Secrets.
+	// ActionEnd means: delete the session's Secrets. What becomes of the session is reported at the next look, when they are gone: so
+	// where many sessions end at once, all Secrets go before the first status.
 	ActionEnd Action = "End"
+	// ActionRelease means: let go of a TerminalSession that is being deleted, by removing the finalizer.
+	ActionRelease Action = "Release"
 	// ActionDelete means: delete the TerminalSession itself.
 	ActionDelete Action = "Delete"
 )

@@ -61,6 +61,8 @@ const (
 	Leftover
 	// Taken means: somebody else's.
 	Taken
+	// Going means: the session's Secret, which is being deleted and held up by somebody's finalizer.
+	Going
 )
 
 // Found is a Secret as it was found.
@@ -110,10 +112,12 @@ func (s *Store) Find(ctx context.Context, session *v1.TerminalSession, name, exp
 		return Found{State: Absent, Name: name}, nil
 	case err != nil && !apierrors.IsNotFound(err):
 		return Found{}, fmt.Errorf("looking up Secret %s: %w", key, err)
-	case err == nil && expected != "" && known.ResourceVersion == expected:
-		return found(known, Unchanged), nil
 	case err == nil && owner(known, session) != Intact:
 		return found(known, owner(known, session)), nil
+	case err == nil && !known.DeletionTimestamp.IsZero():
+		return found(known, Going), nil
+	case err == nil && expected != "" && known.ResourceVersion == expected:
+		return found(known, Unchanged), nil
 	}
 
 	// Something is not as recorded, or the cache is behind: only the API server knows.
@@ -125,6 +129,10 @@ func (s *Store) Find(ctx context.Context, session *v1.TerminalSession, name, exp
 	}
 	f := found(secret, owner(secret, session))
 	if f.State != Intact {
+		return f, nil
+	}
+	if !secret.DeletionTimestamp.IsZero() {
+		f.State = Going
 		return f, nil
 	}
 	if expected != "" && f.Version == expected {
@@ -263,7 +271,7 @@ func (s *Store) Of(ctx context.Context, key client.ObjectKey, uid types.UID) ([]
 	session := &v1.TerminalSession{ObjectMeta: metav1.ObjectMeta{Name: key.Name, UID: uid}}
 	var all []Found
 	for i := range list.Items {
-		if state := owner(&list.Items[i], session); state == Intact || state == Leftover {
+		if state := owner(&list.Items[i], session); list.Items[i].DeletionTimestamp.IsZero() && (state == Intact || state == Leftover) {
 			all = append(all, found(&list.Items[i], state))
 		}
 	}

@@ -66,6 +66,25 @@ var changes = []struct {
 		is: "NotLoggedIn: Ready (LoggedOut)", attempts: 1,
 	},
 	{
+		name: "end by a ban",
+		bring: func(h *harness) {
+			h.loggedIn(session("till-1"))
+			h.apply(ban("anna"))
+		},
+		is: "Terminated: Ready (BanInForce)", attempts: 1,
+	},
+	{
+		name: "end by a sign-out",
+		bring: func(h *harness) {
+			h.loggedIn(session("till-1"))
+			l := logout("out")
+			h.apply(l)
+			h.advance(l)
+			h.wire.taken()
+		},
+		is: "NotLoggedIn, held SignedOut: Ready (SignedOut)", attempts: 1,
+	},
+	{
 		name: "end by expiry",
 		bring: func(h *harness) {
 			h.loggedIn(session("till-1", oneShot))

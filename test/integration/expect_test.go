@@ -117,6 +117,10 @@ func message(of client.Object, kind string) string {
 		conditions = o.Status.Conditions
 	case v1.Provider:
 		conditions = o.ProviderStatus().Conditions
+	case v1.Ban:
+		conditions = o.BanStatus().Conditions
+	case *v1.SessionLogout:
+		conditions = o.Status.Conditions
 	}
 	if c := meta.FindStatusCondition(conditions, kind); c != nil {
 		return c.Message

@@ -66,7 +66,7 @@ func withPlane(run func()) (err error) {
 	if err != nil {
 		return fmt.Errorf("setting up the cache: %w", err)
 	}
-	if err := controllers.Index(ctx, c.GetFieldIndexer()); err != nil {
+	if err := controllers.Index(ctx, c.GetFieldIndexer(), true); err != nil {
 		return err
 	}
 	if plane.live, err = client.NewWithWatch(plane.env.Config, client.Options{Scheme: scheme}); err != nil {

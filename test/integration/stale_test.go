@@ -27,7 +27,7 @@ func (h *harness) frozen() client.Reader {
 	}
 	ctx, freeze := context.WithCancel(h.ctx)
 	defer freeze()
-	if err := controllers.Index(ctx, c); err != nil {
+	if err := controllers.Index(ctx, c, true); err != nil {
 		h.t.Fatal(err)
 	}
 	stopped := make(chan error)

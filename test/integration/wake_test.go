@@ -11,13 +11,11 @@ import (
 	"k8s.io/utils/clock"
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/cache"
-	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/config"
 	metricsserver "sigs.k8s.io/controller-runtime/pkg/metrics/server"
 
 	v1 "terminals.dev/session-controller/api/v1"
 	"terminals.dev/session-controller/controllers"
-	"terminals.dev/session-controller/internal/tokenstore"
 )
 
 // manage runs the reconcilers in a manager, as main does, until the test ends.
@@ -32,26 +30,12 @@ func (h *harness) manage() {
 	if err != nil {
 		h.t.Fatal(err)
 	}
-	if err := controllers.Index(h.ctx, mgr.GetFieldIndexer()); err != nil {
+	_, err = controllers.Setup(h.ctx, mgr, controllers.Options{
+		Namespace: systemNamespace, IssuerURL: "https://sessions.test", Concurrent: 4,
+		Metrics: h.sessions.Metrics, Recorder: h, Clock: clock.RealClock{}, Wrap: h.answers.wrap,
+	})
+	if err != nil {
 		h.t.Fatal(err)
-	}
-	writer := client.WithFieldOwner(mgr.GetClient(), controllers.FieldManager)
-	store := &tokenstore.Store{Metadata: mgr.GetClient(), Live: mgr.GetAPIReader(), Writer: writer}
-	providers := &controllers.Providers{
-		Reader: mgr.GetClient(), Store: store, Namespace: systemNamespace, IssuerURL: "https://sessions.test",
-		Clock: clock.RealClock{}, Wrap: h.answers.wrap,
-	}
-	sessions := &controllers.TerminalSessionReconciler{
-		Client: writer, Store: store, Providers: providers, Metrics: h.sessions.Metrics, Recorder: h, Clock: clock.RealClock{},
-	}
-	if err := sessions.SetupWithManager(mgr, 4); err != nil {
-		h.t.Fatal(err)
-	}
-	for _, kind := range []v1.ProviderKind{v1.KindSessionProvider, v1.KindClusterSessionProvider} {
-		r := &controllers.SessionProviderReconciler{Kind: kind, Client: writer, Store: store, Providers: providers, Clock: clock.RealClock{}}
-		if err := r.SetupWithManager(mgr); err != nil {
-			h.t.Fatal(err)
-		}
 	}
 	ctx, stop := context.WithCancel(h.ctx)
 	stopped := make(chan error)

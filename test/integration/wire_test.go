@@ -172,6 +172,12 @@ func (w *wire) soil(written client.Object) {
 		obj = &v1.SessionProvider{}
 	case "ClusterSessionProvider":
 		obj = &v1.ClusterSessionProvider{}
+	case "SessionBan":
+		obj = &v1.SessionBan{}
+	case "ClusterSessionBan":
+		obj = &v1.ClusterSessionBan{}
+	case "SessionLogout":
+		obj = &v1.SessionLogout{}
 	case "Secret", "Namespace":
 		m := &metav1.PartialObjectMetadata{} // all that the cache has of these
 		m.SetGroupVersionKind(corev1.SchemeGroupVersion.WithKind(kind))
@@ -252,6 +258,12 @@ func kindOf(obj any) string {
 		return "SessionProvider"
 	case *v1.ClusterSessionProviderList:
 		return "ClusterSessionProvider"
+	case *v1.SessionBanList:
+		return "SessionBan"
+	case *v1.ClusterSessionBanList:
+		return "ClusterSessionBan"
+	case *v1.SessionLogoutList:
+		return "SessionLogout"
 	case *metav1.PartialObjectMetadataList:
 		return "Secret"
 	case client.Object:

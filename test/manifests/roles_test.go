@@ -13,7 +13,8 @@ import (
 
 // TestTheNamespacedRoleIsTheClusterRoleWithoutWhatIsTheClusters keeps the hand-written Role in step with the generated ClusterRole.
 func TestTheNamespacedRoleIsTheClusterRoleWithoutWhatIsTheClusters(t *testing.T) {
-	ofTheCluster := []string{"namespaces", "tokenreviews", "subjectaccessreviews", "clustersessionproviders", "clustersessionproviders/status"}
+	ofTheCluster := []string{"namespaces", "tokenreviews", "subjectaccessreviews", "clustersessionproviders", "clustersessionproviders/status",
+		"clustersessionbans", "clustersessionbans/status"}
 	var want, got rbacv1.ClusterRole
 	read(t, "../../config/rbac/role.yaml", &want)
 	read(t, "../../config/namespaced/role/role.yaml", &got)
