@@ -46,6 +46,7 @@ func (r *runner) up(ctx context.Context) error {
 		{"making sure of etcd, kube-apiserver and kubectl", r.provideBinaries},
 		{"starting etcd and kube-apiserver", r.startControlPlane},
 		{"installing the CRDs of config/crd", r.installCRDs},
+		{"installing the policies of config/admission", r.installAdmission},
 		{"granting the manager what config/rbac says", r.grantRights},
 		{"starting the manager", r.startManager},
 		{"applying config/samples", r.applySamples},

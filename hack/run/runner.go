@@ -50,6 +50,8 @@ func (r *runner) installCRDs(ctx context.Context) error {
 	)
 }
 
+func (r *runner) installAdmission(ctx context.Context) error { return r.env.InstallAdmission(ctx) }
+
 func (r *runner) grantRights(ctx context.Context) error { return r.env.GrantManager(ctx) }
 
 func (r *runner) applySamples(ctx context.Context) error {

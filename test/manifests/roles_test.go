@@ -23,6 +23,47 @@ func TestTheNamespacedRoleIsTheClusterRoleWithoutWhatIsTheClusters(t *testing.T)
 	}
 }
 
+// TestBansAndLogoutsAreForWhomTheyAreMeant adds the roles up as a cluster does: edit has what view has, and admin what edit has.
+func TestBansAndLogoutsAreForWhomTheyAreMeant(t *testing.T) {
+	aggregated := map[string][]string{}
+	byName := map[string][]string{}
+	content, err := os.ReadFile("../../config/rbac/user_roles.yaml")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, document := range documents(string(content)) {
+		var role rbacv1.ClusterRole
+		if err := yaml.Unmarshal([]byte(document), &role); err != nil {
+			t.Fatal(err)
+		}
+		byName[role.Name] = grants(role.Rules, nil)
+		added := false
+		for _, to := range []string{"view", "edit", "admin"} {
+			added = added || role.Labels["rbac.authorization.k8s.io/aggregate-to-"+to] == "true"
+			if added {
+				aggregated[to] = append(aggregated[to], byName[role.Name]...)
+			}
+		}
+	}
+	for _, test := range []struct {
+		role, resource, verb string
+		may                  bool
+	}{
+		{"view", "sessionbans", "get", true}, {"view", "sessionlogouts", "get", true}, {"view", "clustersessionbans", "get", false},
+		{"view", "sessionbans", "create", false}, {"view", "sessionlogouts", "create", false},
+		{"edit", "sessionlogouts", "create", true}, {"edit", "sessionbans", "create", false}, {"edit", "sessionbans", "delete", false},
+		{"admin", "sessionbans", "create", true}, {"admin", "clustersessionbans", "create", false}, {"admin", "clustersessionbans", "get", false},
+		{"admin", "sessionbans/status", "patch", false}, {"admin", "sessionlogouts/status", "patch", false},
+	} {
+		if may := slices.Contains(aggregated[test.role], "terminals.dev/"+test.resource+" "+test.verb); may != test.may {
+			t.Errorf("whether %s may %s %s is %t, want %t", test.role, test.verb, test.resource, may, test.may)
+		}
+	}
+	if !slices.Contains(byName["clustersessionban-admin"], "terminals.dev/clustersessionbans create") {
+		t.Error("clustersessionban-admin cannot be handed out")
+	}
+}
+
 func read(t *testing.T, file string, into any) {
 	t.Helper()
 	content, err := os.ReadFile(file)

@@ -9,7 +9,7 @@ import (
 )
 
 // StartControllerManager starts kube-controller-manager with the controllers that an operator's tests lean on: garbage
-// collection, the deletion of namespaces, and service accounts with their root certificate.
+// collection, the deletion of namespaces, service accounts with their root certificate, and the check of policies against schemas.
 func (e *Env) StartControllerManager(ctx context.Context) (*Process, error) {
 	assets, err := Assets(ctx, "kube-controller-manager")
 	if err != nil {
@@ -24,6 +24,7 @@ func (e *Env) StartControllerManager(ctx context.Context) (*Process, error) {
 		"namespace-controller",
 		"root-ca-certificate-publisher-controller",
 		"serviceaccount-controller",
+		"validatingadmissionpolicy-status-controller",
 	}
 	return e.StartProcess(ctx, ProcessOptions{
 		Path: filepath.Join(assets, "kube-controller-manager"),
