@@ -742,6 +742,10 @@ type Binding struct {
 	// +optional
 	Request string `json:"request,omitempty"`
 
+	// purpose is what the login was for: Login, Registration or AppLogin.
+	// +optional
+	Purpose Purpose `json:"purpose,omitempty"`
+
 	// silentSince is the terminal's last report before its link was lost. The
 	// next login waits for another one.
 	// +optional
@@ -826,6 +830,10 @@ type RecentSession struct {
 	// to is when it ended.
 	// +required
 	To metav1.Time `json:"to,omitempty,omitzero"`
+
+	// purpose is what the login was for: Login, Registration or AppLogin.
+	// +optional
+	Purpose Purpose `json:"purpose,omitempty"`
 
 	// end is the reason, a word in UpperCamelCase.
 	// +kubebuilder:validation:MinLength=1

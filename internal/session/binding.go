@@ -113,6 +113,9 @@ func (r *reporter) bind(request string) {
 			*bound = limit(reported, maxReported)
 		}
 	}
+	if b.Request == "" {
+		b.Purpose = r.in.Session.Spec.Purpose
+	}
 	first(&b.Request, request)
 	if c := st.Client; c != nil {
 		first(&b.InstanceID, c.InstanceID)

@@ -233,6 +233,9 @@ func (r *reporter) over(end string) {
 		if st.User != nil {
 			ended.User = st.User.Email
 		}
+		if st.Binding != nil {
+			ended.Purpose = st.Binding.Purpose
+		}
 		st.Recent = append([]v1.RecentSession{ended}, st.Recent...)
 		st.Recent = st.Recent[:min(len(st.Recent), 3)]
 	}

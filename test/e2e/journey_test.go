@@ -31,14 +31,14 @@ func secret(t *testing.T, namespace, name string) *corev1.Secret {
 func TestAnAppliedSessionIsEstablishedAndItsTokenVerifies(t *testing.T) {
 	t.Parallel()
 	ns := namespace(t)
-	apply(t, manifest(ns, "till-07", `user: {email: Anna@acme.example}, terminal: {id: T-7, serialNumber: SN-7}, token: {scopes: [payments], audiences: [https://pay.example]}`))
+	apply(t, manifest(ns, "till-07", `user: {email: Anna@acme.example}, purpose: AppLogin, terminal: {id: T-7, serialNumber: SN-7}, token: {scopes: [payments], audiences: [https://pay.example]}`))
 	s := established(t, ns, "till-07")
 	token := string(secret(t, ns, "till-07-token").Data["token"])
 
 	got := claims(t, manager.Issuer+embedded.Path("", "default"), token)
 	for claim, want := range map[string]any{
 		"iss": manager.Issuer + "/clusterproviders/default", "sub": "Anna@acme.example", "client_id": "T-7", "sid": s.Status.SessionID,
-		"merchant_id": "acme", "tsn": "SN-7", "namespace": ns, "scope": "payments",
+		"merchant_id": "acme", "tsn": "SN-7", "namespace": ns, "scope": "payments", "purpose": "AppLogin",
 	} {
 		if got[claim] != want {
 			t.Errorf("claim %s is %v, want %v", claim, got[claim], want)

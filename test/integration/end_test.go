@@ -35,6 +35,7 @@ func TestALogoutDeletesTheSecretAndThenSaysSo(t *testing.T) {
 	got := h.get("till-1").Status
 	ended := []v1.RecentSession{{
 		SessionID: before.SessionID, User: "anna@acme.example", From: before.EstablishedAt, To: seconds(h.clock.Now()), End: "LoggedOut",
+		Purpose: v1.PurposeLogin,
 	}}
 	if diff := cmp.Diff(ended, got.Recent); diff != "" {
 		t.Errorf("what ended is another (-want +got):\n%s", diff)

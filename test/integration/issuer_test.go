@@ -103,7 +103,7 @@ func TestTheTokenVerifiesWithTheServedKeysAndNamesTheSession(t *testing.T) {
 	status := h.get("till-1").Status
 	want := embedded.Claims{
 		Issuer: h.issuerURL(), Subject: "anna@acme.example", Audience: []string{"https://pay.example"}, ClientID: "T-0042", Scope: "payments",
-		SessionID: status.SessionID, MerchantID: "acme", SerialNumber: "SN-93AX", Namespace: h.namespace,
+		SessionID: status.SessionID, MerchantID: "acme", SerialNumber: "SN-93AX", Namespace: h.namespace, Purpose: "Login",
 		IssuedAt: status.Token.IssuedAt.Unix(), ExpiresAt: status.Token.ExpiresAt.Unix(), ID: got.ID,
 	}
 	if diff := cmp.Diff(want, got); diff != "" {

@@ -57,7 +57,7 @@ func TestStatusAfterALogin(t *testing.T) {
 			IssuedAt: seconds(now), ExpiresAt: expiresAt, RenewAt: got.Token.RenewAt,
 		},
 		Attempt:    &v1.Attempt{Number: 1},
-		Binding:    &v1.Binding{Request: lifecycle.RequestOf(h.get("till-1"))},
+		Binding:    &v1.Binding{Request: lifecycle.RequestOf(h.get("till-1")), Purpose: v1.PurposeLogin},
 		Conditions: []metav1.Condition{says(v1.ConditionReady), says(v1.ConditionEstablished)},
 	}
 	if diff := cmp.Diff(want, got); diff != "" {

@@ -161,7 +161,7 @@ func TestStrangerVerifiesThroughWhatIsServed(t *testing.T) {
 			}
 			for claim, want := range map[string]any{
 				"client_id": "T-0042", "scope": "payments refunds", "sid": req.Session.ID,
-				"merchant_id": "merchant-1", "tsn": "SN-93AX", "namespace": "acme",
+				"merchant_id": "merchant-1", "tsn": "SN-93AX", "namespace": "acme", "purpose": "Registration",
 			} {
 				if own[claim] != want {
 					t.Errorf("%s is %v, want %v", claim, own[claim], want)

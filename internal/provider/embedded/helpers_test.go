@@ -119,7 +119,7 @@ func request() provider.Request {
 	return provider.Request{
 		IdempotencyKey: "0f8f0a4e-6e9b-4d3e-8d5c-2f6f0c1a7b11/7",
 		Session: provider.Session{
-			Namespace: "acme", Name: "till-07", ID: "0197f3d2-0000-7000-8000-000000000007",
+			Purpose: "Registration", Namespace: "acme", Name: "till-07", ID: "0197f3d2-0000-7000-8000-000000000007",
 			TerminalID: "T-0042", SerialNumber: "SN-93AX", MerchantID: "merchant-1",
 			UserEmail: "anna@acme.example", UserName: "Anna Ruiz",
 			Scopes: []string{"payments", "refunds"}, Audiences: []string{"https://pay.example", "https://stock.example"},

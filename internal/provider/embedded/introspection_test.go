@@ -56,7 +56,7 @@ func TestIntrospectionTellsAllOfAnActiveToken(t *testing.T) {
 		"aud": []any{"https://pay.example", "https://stock.example"},
 		"exp": float64(claims.ExpiresAt), "iat": float64(claims.IssuedAt), "jti": claims.ID,
 		"client_id": "T-0042", "scope": "payments refunds", "sid": "0197f3d2-0000-7000-8000-000000000007",
-		"merchant_id": "merchant-1", "tsn": "SN-93AX", "namespace": "acme",
+		"merchant_id": "merchant-1", "tsn": "SN-93AX", "namespace": "acme", "purpose": "Registration",
 	}
 	s.introspect(t, token).wantFields(t, want)
 	if !reflect.DeepEqual(asked, claims) {

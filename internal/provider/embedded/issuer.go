@@ -145,6 +145,7 @@ func (i *Issuer) claims(req provider.Request) Claims {
 		MerchantID:   session.MerchantID,
 		SerialNumber: session.SerialNumber,
 		Namespace:    session.Namespace,
+		Purpose:      session.Purpose,
 	}
 	if claims.Subject == "" {
 		claims.Subject = terminalSubject(session.TerminalID)

@@ -37,7 +37,7 @@ func serveMetadata(w http.ResponseWriter, _ *http.Request, issuer *Issuer) {
 		SubjectTypesSupported:            []string{"public"},
 		IDTokenSigningAlgValuesSupported: []string{string(algorithm)},
 		ClaimsSupported: []string{
-			"iss", "sub", "aud", "exp", "iat", "jti", "client_id", "scope", "sid", "merchant_id", "tsn", "namespace",
+			"iss", "sub", "aud", "exp", "iat", "jti", "client_id", "scope", "sid", "merchant_id", "tsn", "namespace", "purpose",
 		},
 	})
 }

@@ -44,6 +44,8 @@ type Claims struct {
 	MerchantID   string `json:"merchant_id,omitempty"`
 	SerialNumber string `json:"tsn,omitempty"`
 	Namespace    string `json:"namespace"`
+	// Purpose is what the login is for: Login, Registration or AppLogin.
+	Purpose string `json:"purpose,omitempty"`
 }
 
 // signer is a jose.Signer and the ID of the key that it signs with.
