@@ -69,6 +69,7 @@ install: ## Install the CRDs.
 
 .PHONY: uninstall
 uninstall: ## Remove the CRDs, and every session with them.
+	@$(KUBECTL) delete terminalsessions.terminals.dev --all --all-namespaces --ignore-not-found --timeout=30s || hack/let-go.sh $(KUBECTL)
 	@$(KUBECTL) delete --ignore-not-found -k config/crd
 
 .PHONY: deploy
@@ -78,6 +79,7 @@ deploy: ## Deploy the manager from IMG; CONFIG=config/namespaced for Roles alone
 .PHONY: undeploy
 undeploy: ## Remove the manager; sessions, CRDs and signing keys stay.
 	@$(KUBECTL) delete --ignore-not-found -k $(CONFIG) -l 'app.kubernetes.io/component!=namespace'
+	@hack/let-go.sh $(KUBECTL)
 
 .PHONY: docker-build
 docker-build: ## Build the image IMG for PLATFORMS.

@@ -61,7 +61,7 @@ func parseFlags() (options, error) {
 	flag.StringVar(&o.namespaces, "namespaces", "", "Serve these namespaces alone, separated by commas, with nothing more than Roles in them. "+
 		"Then there are no ClusterSessionProviders. Default: the whole cluster.")
 	flag.StringVar(&o.namespace, "namespace", orDefault(os.Getenv("POD_NAMESPACE"), "session-controller-system"),
-		"The controller's own namespace: of its lease, and of the Secrets of ClusterSessionProviders.")
+		"The controller's own namespace: of its lease, of the Secrets of ClusterSessionProviders, and of the tokens that are yet to be revoked.")
 	flag.BoolVar(&o.leaderElect, "leader-elect", true, "Let one replica at a time act.")
 	flag.StringVar(&o.metricsAddress, "metrics-bind-address", ":8443", "Where metrics are served, by HTTPS; 0: nowhere.")
 	flag.StringVar(&o.probeAddress, "health-probe-bind-address", ":8081", "Where /healthz and /readyz are served; 0: nowhere.")
@@ -126,7 +126,7 @@ func run(o options) error {
 	if err != nil {
 		return err
 	}
-	metrics.Registry.MustRegister(telemetry.NewSessionCollector(mgr.GetClient()))
+	metrics.Registry.MustRegister(telemetry.NewSessionCollector(mgr.GetClient()), telemetry.NewRevocationCollector(providers.CountRevocations))
 	if o.issuerAddress != "0" {
 		if err := o.serveIssuers(mgr, providers); err != nil {
 			return fmt.Errorf("setting up the issuer address: %w", err)
@@ -160,11 +160,8 @@ func (o options) manager() ctrl.Options {
 	_ = clientgoscheme.AddToScheme(scheme)
 	_ = v1.AddToScheme(scheme)
 	caches := controllers.CacheOptions()
-	for _, namespace := range o.served() {
-		if caches.DefaultNamespaces == nil {
-			caches.DefaultNamespaces = map[string]cache.Config{}
-		}
-		caches.DefaultNamespaces[namespace] = cache.Config{}
+	if served := o.served(); len(served) > 0 {
+		controllers.Confine(&caches, o.namespace, served)
 	}
 	serving := metricsserver.Options{BindAddress: o.metricsAddress, SecureServing: true}
 	if o.endpointAuth == authKubernetes {

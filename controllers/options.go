@@ -71,5 +71,9 @@ func Setup(ctx context.Context, mgr ctrl.Manager, o Options) (*Providers, error)
 	if err := logouts.SetupWithManager(mgr); err != nil {
 		return nil, fmt.Errorf("setting up logouts: %w", err)
 	}
+	revocations := &RevocationReconciler{Store: store, Providers: providers, Metrics: o.Metrics, Clock: o.Clock}
+	if err := revocations.SetupWithManager(mgr); err != nil {
+		return nil, fmt.Errorf("setting up revocations: %w", err)
+	}
 	return providers, nil
 }

@@ -5,6 +5,7 @@ import (
 	"encoding/hex"
 	"fmt"
 	"hash/fnv"
+	"maps"
 	"slices"
 	"strings"
 	"sync"
@@ -43,6 +44,7 @@ type Providers struct {
 
 	mu      sync.Mutex
 	issuers map[types.UID]*issuer
+	limits  map[types.UID]*limit
 }
 
 // issuer is the client of an embedded provider.
@@ -85,12 +87,22 @@ func (p *Providers) resolve(ctx context.Context, s *v1.TerminalSession) (resolve
 	if seen.Problem, err = p.problem(ctx, s, obj); err != nil || seen.Problem.Reason != "" {
 		return resolved{}, seen, err
 	}
+	return p.clientOf(obj), seen, nil
+}
+
+// clientOf returns what a provider that is ready is asked through.
+func (p *Providers) clientOf(obj v1.Provider) resolved {
 	var asked provider.Provider = p.issuer(obj)
 	if p.Wrap != nil {
 		asked = p.Wrap(obj, asked)
 	}
 	secure := obj.ProviderSpec().SecureLogin
-	return resolved{Provider: asked, Kind: kindEmbedded, SecureLogin: secure != nil && *secure}, seen, nil
+	return resolved{Provider: asked, Kind: kindEmbedded, SecureLogin: secure != nil && *secure}
+}
+
+// CountRevocations counts the tokens that providers are yet to be told of.
+func (p *Providers) CountRevocations(ctx context.Context) (int, error) {
+	return p.Store.CountWaiting(ctx, p.Namespace)
 }
 
 // clusterWide is whether ClusterSessionProviders and namespaces may be read.
@@ -214,7 +226,7 @@ func (p *Providers) issuer(obj v1.Provider) *issuer {
 	return made
 }
 
-// forget drops the clients of providers that are gone.
+// forget drops the clients and limits of providers that are gone.
 func (p *Providers) forget(ctx context.Context) error {
 	all, err := p.all(ctx)
 	if err != nil {
@@ -222,11 +234,11 @@ func (p *Providers) forget(ctx context.Context) error {
 	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	for uid := range p.issuers {
-		if !slices.ContainsFunc(all, func(o v1.Provider) bool { return o.GetUID() == uid }) {
-			delete(p.issuers, uid)
-		}
+	gone := func(uid types.UID) bool {
+		return !slices.ContainsFunc(all, func(o v1.Provider) bool { return o.GetUID() == uid })
 	}
+	maps.DeleteFunc(p.issuers, func(uid types.UID, _ *issuer) bool { return gone(uid) })
+	maps.DeleteFunc(p.limits, func(uid types.UID, _ *limit) bool { return gone(uid) })
 	return nil
 }
 

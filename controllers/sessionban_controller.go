@@ -11,12 +11,14 @@ import (
 	"k8s.io/apimachinery/pkg/api/meta"
 	"k8s.io/utils/clock"
 	ctrl "sigs.k8s.io/controller-runtime"
+	"sigs.k8s.io/controller-runtime/pkg/builder"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/controller"
 	"sigs.k8s.io/controller-runtime/pkg/controller/priorityqueue"
 	"sigs.k8s.io/controller-runtime/pkg/event"
 	"sigs.k8s.io/controller-runtime/pkg/handler"
 	"sigs.k8s.io/controller-runtime/pkg/log"
+	"sigs.k8s.io/controller-runtime/pkg/predicate"
 	"sigs.k8s.io/controller-runtime/pkg/reconcile"
 
 	v1 "terminals.dev/session-controller/api/v1"
@@ -24,7 +26,7 @@ import (
 )
 
 // recount is how long a ban or a logout waits before it counts again, so that a thousand sessions which end do not make a thousand writes.
-const recount = 250 * time.Millisecond
+const recount = 500 * time.Millisecond
 
 // +kubebuilder:rbac:groups=terminals.dev,resources=sessionbans;clustersessionbans,verbs=list;watch
 // +kubebuilder:rbac:groups=terminals.dev,resources=sessionbans/status;clustersessionbans/status,verbs=patch
@@ -111,12 +113,18 @@ func (r *SessionBanReconciler) SetupWithManager(mgr ctrl.Manager) error {
 	b := ctrl.NewControllerManagedBy(mgr).
 		Named(name).
 		WithOptions(controller.Options{EnableWarmup: new(true), RateLimiter: rateLimiter()}).
-		For(newBan(r.Cluster)).
+		For(newBan(r.Cluster), builder.WithPredicates(changedByOthers())).
 		Watches(&v1.TerminalSession{}, later(r.ofSession, countsOtherwise))
 	if r.Cluster {
 		b = b.WatchesMetadata(namespaceMetadata(), later(r.all, nil))
 	}
 	return b.Complete(r)
+}
+
+// changedByOthers leaves out what changes status alone, which the controller does itself: a count that is followed by a count would never
+// pause.
+func changedByOthers() predicate.Predicate {
+	return predicate.Or(predicate.GenerationChangedPredicate{}, predicate.LabelChangedPredicate{}, predicate.AnnotationChangedPredicate{})
 }
 
 // ofSession finds the bans of this kind that may match a session.

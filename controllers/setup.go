@@ -225,6 +225,9 @@ func (r *TerminalSessionReconciler) wakeHeirs(ctx context.Context, q queue, befo
 
 // ofSecret wakes the sessions that a Secret is of, or that name it.
 func (r *TerminalSessionReconciler) ofSecret(ctx context.Context, secret client.Object) []reconcile.Request {
+	if !r.Providers.serves(secret.GetNamespace()) {
+		return nil // of the controller's own namespace the cache has the revocations alone
+	}
 	requests := r.matching(ctx, secret.GetNamespace(), client.MatchingFields{indexSecretName: secret.GetName()})
 	requests = append(requests, r.matching(ctx, secret.GetNamespace(), client.MatchingFields{indexAuthSecret: secret.GetName()})...)
 	if name := secret.GetLabels()[tokenstore.LabelSession]; name != "" {

@@ -1,7 +1,9 @@
 package controllers
 
 import (
+	"cmp"
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"strconv"
@@ -18,6 +20,7 @@ import (
 	v1 "terminals.dev/session-controller/api/v1"
 	"terminals.dev/session-controller/internal/provider"
 	"terminals.dev/session-controller/internal/session"
+	"terminals.dev/session-controller/internal/telemetry"
 	"terminals.dev/session-controller/internal/tokenstore"
 )
 
@@ -38,8 +41,11 @@ func (r *TerminalSessionReconciler) act(ctx context.Context, seen observation, d
 	case session.ActionMove:
 		return r.move(ctx, seen)
 	case session.ActionEnd:
-		return session.Outcome{}, r.end(ctx, seen)
+		return session.Outcome{}, r.end(ctx, seen, cmp.Or(d.End, v1.ReasonTerminating))
 	case session.ActionRelease:
+		if seen.Session.Status.Token != nil { // somebody else has deleted its Secret
+			r.Metrics.Revocation(telemetry.Lost)
+		}
 		return session.Outcome{}, r.release(ctx, seen.Session)
 	case session.ActionDelete:
 		return session.Outcome{}, r.remove(ctx, seen.Session)
@@ -58,15 +64,31 @@ func (r *TerminalSessionReconciler) tidy(ctx context.Context, seen *observation)
 			*f = tokenstore.Found{State: tokenstore.Absent, Name: f.Name}
 		}
 	}
-	return r.discard(ctx, seen.Session, left)
+	return r.discard(ctx, seen.Session, left, "")
 }
 
 // discard deletes Secrets that the session, as it was seen, has no use for. A view that is behind would take the newest token for such a
-// one, so the session is looked up first: that is a read, and it is made only where something is to be deleted.
-func (r *TerminalSessionReconciler) discard(ctx context.Context, s *v1.TerminalSession, secrets []tokenstore.Found) error {
+// one, so the session is looked up first, unless all that goes is the very version that status tells of. A token that a provider has to be
+// told of is put aside before; without a word for how the session ends, the token that status tells of lives on elsewhere.
+func (r *TerminalSessionReconciler) discard(ctx context.Context, s *v1.TerminalSession, secrets []tokenstore.Found, end string) error {
 	if len(secrets) == 0 {
 		return nil
 	}
+	if slices.ContainsFunc(secrets, func(f tokenstore.Found) bool { return f.State != tokenstore.Unchanged }) {
+		if err := r.makeSure(ctx, s); err != nil {
+			return err
+		}
+	}
+	for _, f := range secrets {
+		if err := r.putAside(ctx, s, f, end); err != nil {
+			return err
+		}
+	}
+	return r.Store.Delete(ctx, s.Namespace, secrets...)
+}
+
+// makeSure fails where a session is not as it was seen.
+func (r *TerminalSessionReconciler) makeSure(ctx context.Context, s *v1.TerminalSession) error {
 	now := &metav1.PartialObjectMetadata{}
 	now.SetGroupVersionKind(v1.GroupVersion.WithKind("TerminalSession"))
 	if err := r.Store.Live.Get(ctx, client.ObjectKeyFromObject(s), now); err != nil {
@@ -75,14 +97,11 @@ func (r *TerminalSessionReconciler) discard(ctx context.Context, s *v1.TerminalS
 	if now.UID != s.UID || now.ResourceVersion != s.ResourceVersion {
 		return fmt.Errorf("session %s has changed since it was seen: its Secrets are left alone for now", client.ObjectKeyFromObject(s))
 	}
-	return r.Store.Delete(ctx, s.Namespace, secrets...)
+	return nil
 }
 
 func (r *TerminalSessionReconciler) login(ctx context.Context, seen observation) (session.Outcome, error) {
 	s := seen.Session
-	if err := r.promise(ctx, seen); err != nil {
-		return session.Outcome{}, err
-	}
 	attempt := session.NextAttempt(s)
 	// The session ID follows from the attempt, so that an attempt made again after a crash is the same session.
 	sessionID := uuid.NewSHA1(uuid.NewSHA1(uuid.NameSpaceURL, []byte(s.UID)), []byte(strconv.FormatInt(attempt, 10))).String()
@@ -103,7 +122,7 @@ func (r *TerminalSessionReconciler) renew(ctx context.Context, seen observation)
 		return seen.provider.Renew(ctx, req)
 	})
 	if err == nil && outcome.Failure.EndsSession() {
-		err = r.end(ctx, seen)
+		err = r.end(ctx, seen, string(outcome.Failure.Kind))
 	}
 	return outcome, err
 }
@@ -114,7 +133,10 @@ func (r *TerminalSessionReconciler) obtain(ctx context.Context, seen observation
 ) (session.Outcome, error) {
 	s := seen.Session
 	req := request(s, sessionID)
-	var err error
+	err := r.promise(ctx, seen)
+	if err != nil {
+		return session.Outcome{}, err
+	}
 	if req.AuthToken, err = r.authToken(ctx, seen); err != nil {
 		return session.Outcome{}, err
 	}
@@ -130,11 +152,11 @@ func (r *TerminalSessionReconciler) obtain(ctx context.Context, seen observation
 	r.Metrics.ProviderRequest(seen.provider.Kind, operation, outcomeName(refused), r.Clock.Since(asked))
 	req.Token = token.Value
 	if refused != nil {
-		r.revoke(ctx, seen.provider, req)
+		r.revoke(ctx, seen, req, asked.Add(token.ExpiresIn))
 		return session.Outcome{Failure: refused}, nil
 	}
 	if err := r.stillWanted(ctx, s, token.Identity.Email); err != nil {
-		r.revoke(ctx, seen.provider, req)
+		r.revoke(ctx, seen, req, asked.Add(token.ExpiresIn))
 		return session.Outcome{}, err
 	}
 
@@ -143,10 +165,11 @@ func (r *TerminalSessionReconciler) obtain(ctx context.Context, seen observation
 	issue := tokenstore.Issue{
 		SessionID: sessionID, Attempt: session.NextAttempt(s), IssuedAt: asked, ExpiresAt: asked.Add(token.ExpiresIn).Truncate(time.Second),
 		Email: token.Identity.Email, Subject: token.Identity.Subject, Request: session.RequestOf(s),
+		Tell: tell(seen),
 	}
 	outcome, err := r.put(ctx, s, over, token.Value, issue)
 	if refused := secretRefused(over.Name, err); refused != nil {
-		r.revoke(ctx, seen.provider, req)
+		r.revoke(ctx, seen, req, issue.ExpiresAt)
 		return session.Outcome{Failure: refused}, nil
 	}
 	return outcome, err
@@ -183,14 +206,55 @@ func (r *TerminalSessionReconciler) stillWanted(ctx context.Context, s *v1.Termi
 	return late
 }
 
-// revoke tells the provider of a token that is discarded, if there is one.
-func (r *TerminalSessionReconciler) revoke(ctx context.Context, p provider.Provider, req provider.Request) {
-	if req.Token == "" {
+// revoke puts aside a token that is discarded, if there is one that the provider has to be told of.
+func (r *TerminalSessionReconciler) revoke(ctx context.Context, seen observation, req provider.Request, expiresAt time.Time) {
+	issuer := tell(seen)
+	if req.Token == "" || issuer == nil {
 		return
 	}
-	if err := p.Revoke(ctx, req); err != nil {
-		log.FromContext(ctx).Info("a discarded token could not be revoked and ends by itself", "reason", err.Error())
+	aside, err := revocationOf(req, seen.Session.UID, session.NextAttempt(seen.Session), *issuer, expiresAt)
+	if err == nil {
+		err = r.Store.PutAside(ctx, r.Providers.Namespace, aside)
 	}
+	if err != nil {
+		r.Metrics.Revocation(telemetry.Lost)
+		log.FromContext(ctx).Info("a discarded token could not be put aside and ends by itself", "reason", err.Error())
+	}
+}
+
+// putAside keeps the token in a Secret that is about to be deleted until its provider has been told of it. A session without the finalizer
+// never had a provider that has to be told, so nothing is read.
+func (r *TerminalSessionReconciler) putAside(ctx context.Context, s *v1.TerminalSession, f tokenstore.Found, end string) error {
+	if !controllerutil.ContainsFinalizer(s, v1.Finalizer) {
+		return nil
+	}
+	token, issue, err := r.Store.Token(ctx, s, f)
+	switch {
+	case errors.Is(err, tokenstore.ErrAltered):
+		if end != v1.ReasonSecretChanged { // which is counted when it is reported
+			r.Metrics.Revocation(telemetry.Lost)
+		}
+		return nil
+	case err != nil:
+		return err
+	case issue.Tell == nil, end == "" && recorded(s, issue):
+		return nil
+	}
+	req := request(s, issue.SessionID)
+	req.Token = token
+	aside, err := revocationOf(req, s.UID, issue.Attempt, *issue.Tell, issue.ExpiresAt)
+	if err != nil {
+		return err
+	}
+	return r.Store.PutAside(ctx, r.Providers.Namespace, aside)
+}
+
+// tell is the provider of a session where it has to be told when a token is over, or nil.
+func tell(seen observation) *v1.ProviderReference {
+	if can := seen.provider.Capabilities(); can.RevokesByToken || can.RevokesBySession {
+		return &seen.Session.Spec.ProviderRef
+	}
+	return nil
 }
 
 // secretRefused is why the API server does not let a token be kept, if that is what an error says: trying again at once would only have the
@@ -223,8 +287,8 @@ func (r *TerminalSessionReconciler) move(ctx context.Context, seen observation) 
 	return r.put(ctx, seen.Session, seen.wanted, token, issue)
 }
 
-// end deletes every Secret of the session.
-func (r *TerminalSessionReconciler) end(ctx context.Context, seen observation) error {
+// end deletes every Secret of the session, which ends with a word for why.
+func (r *TerminalSessionReconciler) end(ctx context.Context, seen observation, why string) error {
 	var mine []tokenstore.Found
 	for _, f := range []tokenstore.Found{seen.kept, seen.wanted} {
 		switch f.State {
@@ -234,13 +298,15 @@ func (r *TerminalSessionReconciler) end(ctx context.Context, seen observation) e
 			}
 		}
 	}
-	return r.discard(ctx, seen.Session, mine)
+	if err := r.discard(ctx, seen.Session, mine, why); err != nil || !isGoing(seen.Session) {
+		return err
+	}
+	return r.release(ctx, seen.Session)
 }
 
 // promise puts the finalizer on a session whose provider has to be told of its end, before there is anything to tell.
 func (r *TerminalSessionReconciler) promise(ctx context.Context, seen observation) error {
-	can := seen.provider.Capabilities()
-	if !can.RevokesByToken && !can.RevokesBySession {
+	if tell(seen) == nil {
 		return nil
 	}
 	return r.finalizer(ctx, seen.Session, controllerutil.AddFinalizer)

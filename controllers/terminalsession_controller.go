@@ -18,6 +18,7 @@ import (
 	"k8s.io/utils/clock"
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/controller/controllerutil"
 	"sigs.k8s.io/controller-runtime/pkg/log"
 
 	v1 "terminals.dev/session-controller/api/v1"
@@ -136,6 +137,9 @@ func (r *TerminalSessionReconciler) tell(ctx context.Context, before, after *v1.
 	if before.Status.SessionID != "" && before.Status.SessionID != after.Status.SessionID && len(after.Status.Recent) > 0 {
 		ended := after.Status.Recent[0]
 		r.Metrics.SessionEnded(ended.End)
+		if ended.End == v1.ReasonSecretChanged && controllerutil.ContainsFinalizer(after, v1.Finalizer) {
+			r.Metrics.Revocation(telemetry.Lost)
+		}
 		if ended.End == v1.ReasonHandedOver || ended.End == v1.ReasonLoggedOut { // acts of people
 			r.Recorder.Eventf(after, nil, corev1.EventTypeNormal, ended.End, "Reconcile", "Session %s of %s has ended.", ended.SessionID, cmp.Or(ended.User, "nobody in particular"))
 		}

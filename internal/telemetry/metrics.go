@@ -18,14 +18,29 @@ type Metrics struct {
 	requests  *prometheus.CounterVec
 	durations *prometheus.HistogramVec
 	ended     *prometheus.CounterVec
+	revoked   *prometheus.CounterVec
 }
+
+// RevocationOutcome is what became of a token that a provider was to be told of.
+type RevocationOutcome string
+
+const (
+	// Revoked means: the provider was told.
+	Revoked RevocationOutcome = "Revoked"
+	// Expired means: the token was over by itself before the provider could be told.
+	Expired RevocationOutcome = "Expired"
+	// Refused means: the provider was told, and said no.
+	Refused RevocationOutcome = "Refused"
+	// Lost means: somebody had deleted or altered the Secret with the token, so that nobody could be told.
+	Lost RevocationOutcome = "Lost"
+)
 
 // NewMetrics makes the metrics and registers them.
 func NewMetrics(registry prometheus.Registerer) *Metrics {
 	m := &Metrics{
 		requests: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Namespace: namespace, Name: "provider_requests_total",
-			Help: "Calls to providers, by the provider's kind, the operation and the outcome: Issued, or the kind of failure.",
+			Help: "Calls to providers, by the provider's kind, the operation and the outcome: Issued, Revoked, or the kind of failure.",
 		}, []string{"provider", "operation", "outcome"}),
 		durations: prometheus.NewHistogramVec(prometheus.HistogramOpts{
 			Namespace: namespace, Name: "provider_request_duration_seconds",
@@ -36,8 +51,15 @@ func NewMetrics(registry prometheus.Registerer) *Metrics {
 			Namespace: namespace, Name: "ended_total",
 			Help: "Sessions that ended, by the reason.",
 		}, []string{"reason"}),
+		revoked: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Namespace: namespace, Name: "revocations_total",
+			Help: "Tokens that a provider was to be told of, by what became of them: Revoked, Expired, Refused, Lost.",
+		}, []string{"outcome"}),
 	}
-	registry.MustRegister(m.requests, m.durations, m.ended)
+	for _, outcome := range []RevocationOutcome{Revoked, Expired, Refused, Lost} {
+		m.revoked.WithLabelValues(string(outcome)) // there from the start, so that the first one is a rise
+	}
+	registry.MustRegister(m.requests, m.durations, m.ended, m.revoked)
 	return m
 }
 
@@ -49,6 +71,11 @@ func (m *Metrics) ProviderRequest(provider, operation, outcome string, took time
 
 // SessionEnded counts a session that ended.
 func (m *Metrics) SessionEnded(reason string) { m.ended.WithLabelValues(reason).Inc() }
+
+// Revocation counts a token by what became of it.
+func (m *Metrics) Revocation(outcome RevocationOutcome) {
+	m.revoked.WithLabelValues(string(outcome)).Inc()
+}
 
 // SessionCollector counts the sessions in a cache when it is asked, so that the figures need no upkeep.
 type SessionCollector struct {
@@ -109,4 +136,37 @@ func readiness(st *v1.TerminalSessionStatus) string {
 		}
 	}
 	return "Unknown"
+}
+
+// RevocationCollector tells how many tokens wait for their provider to be told, when it is asked.
+type RevocationCollector struct {
+	// Count counts them.
+	Count func(context.Context) (int, error)
+	// Timeout bounds one collection.
+	Timeout time.Duration
+
+	pending *prometheus.Desc
+}
+
+// NewRevocationCollector makes a collector over something that counts.
+func NewRevocationCollector(count func(context.Context) (int, error)) *RevocationCollector {
+	return &RevocationCollector{
+		Count: count, Timeout: 5 * time.Second,
+		pending: prometheus.NewDesc(namespace+"_revocations_pending", "Tokens that a provider is yet to be told of.", nil, nil),
+	}
+}
+
+// Describe implements prometheus.Collector.
+func (c *RevocationCollector) Describe(out chan<- *prometheus.Desc) { out <- c.pending }
+
+// Collect implements prometheus.Collector.
+func (c *RevocationCollector) Collect(out chan<- prometheus.Metric) {
+	ctx, cancel := context.WithTimeout(context.Background(), c.Timeout)
+	defer cancel()
+	n, err := c.Count(ctx)
+	if err != nil {
+		out <- prometheus.NewInvalidMetric(c.pending, err)
+		return
+	}
+	out <- prometheus.MustNewConstMetric(c.pending, prometheus.GaugeValue, float64(n))
 }

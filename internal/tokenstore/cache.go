@@ -14,6 +14,8 @@ const (
 	IndexSession = "session"
 	// IndexProvider has the provider that a signing key is labelled with.
 	IndexProvider = "provider"
+	// IndexRevocation has the provider that a revocation is labelled with.
+	IndexRevocation = "revocation"
 )
 
 // Strip is the transform for a cache of Secrets' metadata: what stays is identity, labels, owner and version.
@@ -32,7 +34,8 @@ func Strip(object any) (any, error) {
 
 // Index adds the indexes to a cache.
 func Index(ctx context.Context, indexer client.FieldIndexer) error {
-	for index, label := range map[string]string{IndexSession: LabelSession, IndexProvider: LabelProvider} {
+	labels := map[string]string{IndexSession: LabelSession, IndexProvider: LabelProvider, IndexRevocation: LabelRevocation}
+	for index, label := range labels {
 		err := indexer.IndexField(ctx, newMetadata(), index, func(o client.Object) []string {
 			if value := o.GetLabels()[label]; value != "" {
 				return []string{value}

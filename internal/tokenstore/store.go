@@ -42,6 +42,9 @@ const (
 	annotationChecksum = "terminals.dev/checksum"
 )
 
+// ErrAltered is returned by Token where the Secret does not hold what the controller wrote, or is gone.
+var ErrAltered = errors.New("the Secret does not hold what the controller wrote")
+
 // ErrExists is returned by Put where a Secret has come up under the name that was free when it was looked at.
 var ErrExists = errors.New("a Secret of that name has come up meanwhile")
 
@@ -86,6 +89,8 @@ type Issue struct {
 	Subject   string    `json:"subject,omitempty"`
 	// Request stands for what the token was asked for.
 	Request string `json:"request,omitempty"`
+	// Tell is the provider, where it has to be told when the token is over.
+	Tell *v1.ProviderReference `json:"tell,omitempty"`
 }
 
 // Store finds, writes and deletes the Secrets of sessions.
@@ -233,7 +238,9 @@ func (s *Store) sealed(ctx context.Context, key client.ObjectKey) bool {
 func (s *Store) Token(ctx context.Context, session *v1.TerminalSession, in Found) (string, Issue, error) {
 	secret := &corev1.Secret{}
 	key := client.ObjectKey{Namespace: session.Namespace, Name: in.Name}
-	if err := s.Live.Get(Unlogged(ctx), key, secret); err != nil {
+	if err := s.Live.Get(Unlogged(ctx), key, secret); apierrors.IsNotFound(err) {
+		return "", Issue{}, fmt.Errorf("reading Secret %s: %w", key, ErrAltered)
+	} else if err != nil {
 		return "", Issue{}, fmt.Errorf("reading Secret %s: %w", key, err)
 	}
 	if secret.ResourceVersion != in.Version {
@@ -241,7 +248,7 @@ func (s *Store) Token(ctx context.Context, session *v1.TerminalSession, in Found
 	}
 	issue, err := parse(secret)
 	if err != nil {
-		return "", Issue{}, fmt.Errorf("reading Secret %s: %w", key, err)
+		return "", Issue{}, fmt.Errorf("reading Secret %s: %w", key, ErrAltered)
 	}
 	return string(secret.Data[KeyToken]), issue, nil
 }

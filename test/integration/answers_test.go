@@ -16,6 +16,8 @@ type answers struct {
 	calls  []string
 	// tokens are all that were given, the discarded ones too.
 	tokens []string
+	// tell is whether providers have to be told when a token is over.
+	tell bool
 	// attempts are the idempotency keys of the calls, and the sessions that they are for.
 	attempts []string
 }
@@ -85,6 +87,12 @@ func (a *answers) wrap(_ v1.Provider, asked provider.Provider) provider.Provider
 type answering struct {
 	provider.Provider
 	*answers
+}
+
+func (p *answering) Capabilities() provider.Capabilities {
+	c := p.Provider.Capabilities()
+	c.RevokesByToken = p.tell
+	return c
 }
 
 func (p *answering) Login(ctx context.Context, req provider.Request) (provider.Result, error) {

@@ -78,6 +78,9 @@ func (h *harness) restart() {
 		Reader: client, Store: store, Namespace: systemNamespace, IssuerURL: "https://sessions.test", Clock: h.clock,
 		Wrap: h.answers.wrap,
 	}
+	if h.answers.tell { // so that tests do not share a queue
+		h.providers.Namespace = h.namespace
+	}
 	h.metrics = prometheus.NewRegistry()
 	h.sessions = &controllers.TerminalSessionReconciler{
 		Orders: h.orders(client),

@@ -141,21 +141,21 @@ func TestAWrongIdentityIsRefusedAndRevoked(t *testing.T) {
 	}{
 		"at a login": {
 			prepare: func(h *harness) { h.apply(session("till-1")) },
-			calls:   []string{"Login", "Revoke"},
-			writes:  []string{"patch TerminalSession/status till-1"},
+			calls:   []string{"Login"},
+			writes:  []string{"patch TerminalSession till-1", "create Secret", "patch TerminalSession/status till-1"},
 		},
 		"at a renewal": {
 			prepare: func(h *harness) {
 				h.loggedIn(session("till-1"))
 				h.step(month * 2 / 3)
 			},
-			calls:  []string{"Renew", "Revoke"},
-			writes: []string{"delete Secret till-1-token", "patch TerminalSession/status till-1"},
+			calls:  []string{"Renew"},
+			writes: []string{"create Secret", "create Secret", "delete Secret till-1-token", "patch TerminalSession/status till-1"},
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			h := newHarness(t)
+			h := newTelling(t)
 			test.prepare(h)
 			h.answers.say(wrongIdentity)
 
@@ -164,6 +164,7 @@ func TestAWrongIdentityIsRefusedAndRevoked(t *testing.T) {
 			h.expect("till-1", "NotLoggedIn, held Rejected: Stalled (IdentityMismatch)")
 			h.expectNo("till-1-token")
 			h.expectCalls(test.calls...)
+			h.expectAside(h.answers.tokens...)
 			h.expectWrites(test.writes...)
 		})
 	}

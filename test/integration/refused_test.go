@@ -23,7 +23,7 @@ func refusing(write string) func(string, func() error) error {
 
 func TestASecretThatTheAPIServerRefusesIsToldInStatusAndNotAskedForTimeAndAgain(t *testing.T) {
 	t.Parallel()
-	h := newHarness(t)
+	h := newTelling(t)
 	h.apply(session("till-1"))
 	h.wire.seam = refusing("create Secret till-1-token")
 	for range 5 {
@@ -31,7 +31,8 @@ func TestASecretThatTheAPIServerRefusesIsToldInStatusAndNotAskedForTimeAndAgain(
 	}
 	h.expect("till-1", "NotLoggedIn: Stalled (SecretRefused)")
 	h.expectMessage(h.get("till-1"), "refuses Secret till-1-token (Forbidden)", "quota", "admission policy")
-	h.expectCalls("Login", "Revoke")
+	h.expectCalls("Login")
+	h.expectAside(h.answers.tokens...)
 
 	h.wire.seam = nil
 	h.untilBackoffIsOver("till-1")

@@ -64,6 +64,16 @@ func TestBansAndLogoutsAreForWhomTheyAreMeant(t *testing.T) {
 	}
 }
 
+// TestInItsOwnNamespaceTheControllerChangesNoSecret keeps the Role for revocations to what they take.
+func TestInItsOwnNamespaceTheControllerChangesNoSecret(t *testing.T) {
+	var got rbacv1.Role
+	read(t, "../../config/namespaced/controller/revocations_role.yaml", &got)
+	want := []string{"/secrets create", "/secrets delete", "/secrets get", "/secrets list", "/secrets watch"}
+	if diff := cmp.Diff(want, grants(got.Rules, nil)); diff != "" {
+		t.Errorf("config/namespaced/controller/revocations_role.yaml grants something else (-want +got):\n%s", diff)
+	}
+}
+
 func read(t *testing.T, file string, into any) {
 	t.Helper()
 	content, err := os.ReadFile(file)

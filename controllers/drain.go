@@ -1,0 +1,157 @@
+package controllers
+
+import (
+	"context"
+	"sync"
+	"time"
+
+	"sigs.k8s.io/controller-runtime/pkg/log"
+
+	"terminals.dev/session-controller/internal/tokenstore"
+)
+
+const (
+	// pauseBase is for how long a provider that has failed is left alone; it doubles with each failure more, up to pauseCap.
+	pauseBase = time.Second
+	pauseCap  = time.Minute
+	// retryAfterCap bounds what a provider may ask for.
+	retryAfterCap = 24 * time.Hour
+	// lineCap is how far a line may reach into the future. Those at its end come back together: then the most urgent is first again.
+	lineCap = time.Minute
+)
+
+// drain paces the revocations of one provider. While the provider fails it is left alone, and then asked with one token: the others follow
+// when that one succeeds. Nobody waits in it: who cannot go is told when to come back, each at a time of its own.
+type drain struct {
+	// label stands for the provider, also before anybody has seen it.
+	label string
+
+	mu sync.Mutex
+	of tokenstore.ProviderReference
+	// underway are the calls that are being made, and took is what the last one took.
+	underway int
+	took     time.Duration
+	// line is when the last of those who wait comes back.
+	line time.Time
+	// failures are those in a row, of the version of the provider's object. It is left alone from pausedAt until pausedUntil.
+	failures              int
+	version               string
+	pausedAt, pausedUntil time.Time
+	// told is what the log has last said of it.
+	told string
+}
+
+// answer is what came of a leave to ask.
+type answer struct {
+	// unasked is whether no call was made after all.
+	unasked bool
+	// began and took are of the call, and version is of the provider that was asked.
+	began   time.Time
+	took    time.Duration
+	version string
+	// failed is whether the provider is to be left alone, for a pause at least.
+	failed bool
+	pause  time.Duration
+}
+
+// enter asks for leave to make one call to the provider, whose object has a version. Where it is given, leave is to be called with what
+// came of it; else leave is nil, and wait is when to come back.
+func (d *drain) enter(now time.Time, version string, l *limit) (leave func(answer), wait time.Duration) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.version != version { // whatever was wrong with it may be mended
+		d.version, d.failures, d.pausedUntil = version, 0, time.Time{}
+	}
+	share := revokersOfOne
+	if d.failures > 0 {
+		share = 1
+	}
+	every := max(l.interval(), d.took/time.Duration(share))
+	if paused := d.pausedUntil.Sub(now); paused > 0 {
+		return nil, d.place(now, paused, every)
+	}
+	if d.underway >= share {
+		return nil, d.place(now, every, every)
+	}
+	free, wait := l.enter(now)
+	if free == nil && wait <= every/8 {
+		return nil, wait // its turn has come but for a trifle, and at the end of the line it would lose it
+	}
+	if free == nil {
+		return nil, d.place(now, wait, every)
+	}
+	d.underway++
+	return func(said answer) {
+		free()
+		d.left(said)
+	}, 0
+}
+
+// place is a place in the line, not before first has passed and some time after the one before.
+func (d *drain) place(now time.Time, first, every time.Duration) time.Duration {
+	at := d.line.Add(every)
+	if last := now.Add(max(first, lineCap)); at.After(last) {
+		at = last
+	}
+	if soonest := now.Add(first); at.Before(soonest) {
+		at = soonest
+	}
+	d.line = at
+	return at.Sub(now)
+}
+
+func (d *drain) left(said answer) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.underway--
+	if said.unasked {
+		return
+	}
+	d.took = said.took
+	if said.version != d.version {
+		return // it is another provider by now
+	}
+	if !said.failed {
+		d.failures, d.pausedUntil, d.told = 0, time.Time{}, ""
+		return
+	}
+	now := said.began.Add(said.took)
+	if !said.began.Before(d.pausedAt) { // those that were under way together fail together, and count once
+		d.failures++
+		d.pausedAt = now
+	}
+	if until := now.Add(max(doubled(pauseBase, d.failures, pauseCap), said.pause)); until.After(d.pausedUntil) {
+		d.pausedUntil = until
+	}
+}
+
+// tell logs why a provider's revocations wait, once for each reason.
+func (d *drain) tell(ctx context.Context, why string) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.told != why {
+		d.told = why
+		log.FromContext(ctx).Info("revocations wait", "provider", d.of, "label", d.label, "reason", why)
+	}
+}
+
+// reference is the provider, once it has been seen.
+func (d *drain) reference() (tokenstore.ProviderReference, bool) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return d.of, d.of.Name != ""
+}
+
+func (d *drain) refer(of tokenstore.ProviderReference) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.of = of
+}
+
+// doubled is a wait that doubles with each failure.
+func doubled(base time.Duration, failures int, most time.Duration) time.Duration {
+	if failures < 1 || failures > 20 {
+		return most
+	}
+	return min(base<<(failures-1), most)
+}

@@ -1,0 +1,121 @@
+package controllers
+
+import (
+	"testing"
+	"time"
+
+	"k8s.io/apimachinery/pkg/types"
+	clocktesting "k8s.io/utils/clock/testing"
+
+	v1 "terminals.dev/session-controller/api/v1"
+)
+
+func limited(uid types.UID, spec v1.RateLimit) *v1.SessionProvider {
+	p := &v1.SessionProvider{}
+	p.UID, p.Spec.RateLimit = uid, spec
+	return p
+}
+
+// at is a Providers whose clock the test sets.
+func at(now time.Time) (*Providers, *clocktesting.FakePassiveClock) {
+	clock := clocktesting.NewFakePassiveClock(now)
+	return &Providers{Clock: clock}, clock
+}
+
+// enterAll enters as often as there is leave, and leaves at once.
+func enterAll(l *limit, now time.Time) (n int) {
+	for {
+		leave, _ := l.enter(now)
+		if leave == nil {
+			return n
+		}
+		leave()
+		n++
+	}
+}
+
+func TestInNoSecondMoreIsAskedThanTheBurstAndTheRate(t *testing.T) {
+	t.Parallel()
+	start := time.Now()
+	providers, clock := at(start)
+	const rate, burst = 40, 25
+	p := limited("a", v1.RateLimit{RequestsPerSecond: rate, Burst: burst, Concurrent: 1000})
+	var asked []time.Time
+	for step := range 5000 {
+		now := start.Add(time.Duration(step) * time.Millisecond)
+		clock.SetTime(now)
+		for range enterAll(providers.limiter(p), now) {
+			asked = append(asked, now)
+		}
+	}
+	for i, from := range asked {
+		n := 0
+		for _, at := range asked[i:] {
+			if at.Sub(from) < time.Second {
+				n++
+			}
+		}
+		if n > burst+rate {
+			t.Fatalf("%d calls within a second, want at most %d", n, burst+rate)
+		}
+	}
+	if want := burst + 5*rate; len(asked) < want-1 || len(asked) > want {
+		t.Errorf("%d calls in five seconds, want %d", len(asked), want)
+	}
+}
+
+func TestNoMoreCallsAreUnderWayThanThereMayBe(t *testing.T) {
+	t.Parallel()
+	now := time.Now()
+	providers, _ := at(now)
+	l := providers.limiter(limited("a", v1.RateLimit{Concurrent: 2}))
+	first, _ := l.enter(now)
+	second, _ := l.enter(now)
+	if first == nil || second == nil {
+		t.Fatal("there is no leave for two")
+	}
+	if leave, wait := l.enter(now); leave != nil || wait <= 0 {
+		t.Errorf("a third has leave, or is to come back in %s", wait)
+	}
+	first()
+	if leave, _ := l.enter(now); leave == nil {
+		t.Error("nobody may follow the first")
+	}
+}
+
+// Whoever holds a place in the future keeps out those who are more urgent.
+func TestWhoIsSentAwayHoldsNoPlace(t *testing.T) {
+	t.Parallel()
+	now := time.Now()
+	providers, _ := at(now)
+	l := providers.limiter(limited("a", v1.RateLimit{RequestsPerSecond: 10, Burst: 1}))
+	enterAll(l, now)
+	for range 1000 {
+		if _, wait := l.enter(now); wait != 100*time.Millisecond {
+			t.Fatalf("the wait is %s, want that for one token", wait)
+		}
+	}
+	if n := enterAll(l, now.Add(100*time.Millisecond)); n != 1 {
+		t.Errorf("%d have leave after the time for one token", n)
+	}
+}
+
+func TestALimitFollowsTheSpecAndGrantsNoNewBurst(t *testing.T) {
+	t.Parallel()
+	now := time.Now()
+	providers, clock := at(now)
+	if n := enterAll(providers.limiter(limited("a", v1.RateLimit{})), now); n != defaultBurst {
+		t.Errorf("the burst is %d, want the default of %d", n, defaultBurst)
+	}
+	if n := enterAll(providers.limiter(limited("a", v1.RateLimit{RequestsPerSecond: 7, Burst: 500})), now); n != 0 {
+		t.Errorf("the change of spec let %d more through", n)
+	}
+	if n := enterAll(providers.limiter(limited("b", v1.RateLimit{Burst: 3})), now); n != 3 {
+		t.Errorf("another provider has a burst of %d, want 3", n)
+	}
+	now = now.Add(time.Second)
+	clock.SetTime(now)
+	if n := enterAll(providers.limiter(limited("a", v1.RateLimit{RequestsPerSecond: 7, Burst: 500})), now); n != 7 {
+		t.Errorf("%d in a second, want 7", n)
+	}
+}
