@@ -148,9 +148,18 @@ func (o *Orders) signedOutBy(ctx context.Context, l *v1.SessionLogout) ([]*v1.Te
 	}
 	var affected []*v1.TerminalSession
 	for i := range list.Items {
-		if s := &list.Items[i]; session.SignsOut(l, s) {
-			affected = append(affected, s)
+		s := &list.Items[i]
+		if !session.SignsOut(l, s) {
+			continue
 		}
+		if s.Status.Token == nil { // one that has not been seen yet may be under a ban, and then there is nothing to sign out
+			if ban, err := o.ban(ctx, s); err != nil {
+				return nil, err
+			} else if ban != nil {
+				continue
+			}
+		}
+		affected = append(affected, s)
 	}
 	return affected, nil
 }

@@ -60,6 +60,9 @@ func start(ctx context.Context) (err error) {
 	if err = env.GrantManager(ctx); err != nil {
 		return err
 	}
+	if err = env.InstallAdmission(ctx); err != nil {
+		return err
+	}
 	if binary, err = testenv.BuildManager(ctx, filepath.Join(env.Dir, "bin")); err != nil {
 		return err
 	}

@@ -181,6 +181,8 @@ func TestALogoutHoldsThoseWhoWaitForALogin(t *testing.T) {
 	h.settle("refused")
 	h.answers.say(unavailable)
 	h.apply(session("waiting"), session("stalled", at(v1.KindSessionProvider, "missing")), session("unseen"), session("unwanted", loggedOut))
+	h.apply(ban("mallory", func(s *v1.SessionBanSpec) { s.Match.User = "mallory@acme.example" }))
+	h.apply(session("banned", func(s *v1.TerminalSessionSpec) { s.User.Email = "mallory@acme.example" }))
 	h.settle("waiting", "stalled", "unwanted", "refused")
 	h.answers.say(nil)
 	all := []string{"refused", "stalled", "unseen", "waiting"}
