@@ -48,7 +48,7 @@ verify: ## Fail if something generated is stale, formatting or lint complains, o
 	@echo "verified: generated files, modules, formatting, lint and imports"
 
 .PHONY: test-unit
-test-unit: ## Test the parts that need no API server; seconds.
+test-unit: ## Test the parts that need no API server; under a minute.
 	go test $(UNIT)
 
 .PHONY: test

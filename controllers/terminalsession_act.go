@@ -197,7 +197,7 @@ func (r *TerminalSessionReconciler) stillWanted(ctx context.Context, s *v1.Termi
 	if late.ban, err = r.Orders.ban(ctx, as); err != nil {
 		return err
 	}
-	if late.logout, err = r.Orders.logout(ctx, s); err != nil {
+	if late.logout, err = r.Orders.logout(ctx, as); err != nil {
 		return err
 	}
 	if late.ban == nil && late.logout == nil {

@@ -89,7 +89,11 @@ func (r *TerminalSessionReconciler) Reconcile(ctx context.Context, req ctrl.Requ
 		// A ban or a logout came while the provider was being asked: what there is to do is another thing now.
 		seen.Ban, seen.Logout, seen.Discarded = late.ban, late.logout, &late.token
 		decision = session.Decide(seen.Input, r.Clock.Now())
-		outcome, err = r.act(ctx, seen, decision)
+		if outcome, err = r.act(ctx, seen, decision); err == nil && decision.Action == session.ActionEnd && !decision.Silent {
+			// That the attempt counts is known here alone, so it is reported without a second look.
+			seen.Secret, seen.Target = session.Secret{}, session.Secret{}
+			decision = session.Decide(seen.Input, r.Clock.Now())
+		}
 	}
 	if err != nil {
 		return result(s, 0, r.Clock.Now()), ignoreNamespaceEnding(err)
@@ -104,7 +108,21 @@ func (r *TerminalSessionReconciler) Reconcile(ctx context.Context, req ctrl.Requ
 	if err := r.report(ctx, s, session.Report(seen.Input, decision, outcome, r.Clock.Now())); err != nil {
 		return result(s, 0, r.Clock.Now()), err
 	}
+	if ordered, err := r.ordered(ctx, s); err != nil || ordered {
+		return result(s, behindWait, r.Clock.Now()), err
+	}
 	return r.next(s, seen.Ban), nil
+}
+
+// ordered is whether there is an order for what the session has become: who is logged in may be known only now, and what this process
+// writes itself does not wake it.
+func (r *TerminalSessionReconciler) ordered(ctx context.Context, s *v1.TerminalSession) (bool, error) {
+	ban, err := r.Orders.ban(ctx, s)
+	if err != nil || ban != nil && !session.Enforced(s) {
+		return true, err
+	}
+	logout, err := r.Orders.logout(ctx, s)
+	return logout != nil, err
 }
 
 // report writes status, if it has changed.

@@ -47,6 +47,9 @@ func invalidated(in Input, _ time.Time) (Decision, bool) {
 		d.Why.Reason = reason
 		return d, true
 	}
+	if reason == v1.ReasonLinkLost {
+		message = awaitsTerminal
+	}
 	return relogin(in, reason, message), true
 }
 
@@ -93,10 +96,10 @@ func unheard(in Input, _ time.Time) (Decision, bool) {
 	if _, open := loginRequest(s); open {
 		return Decision{}, false
 	}
-	return Decision{Action: ActionNone, Phase: v1.PhaseEstablishing, Why: Problem{
-		v1.ReasonLinkLost, "The terminal was silent for longer than spec.heartbeat.timeout: the login waits until it is heard of again.",
-	}}, true
+	return Decision{Action: ActionNone, Phase: v1.PhaseEstablishing, Why: Problem{v1.ReasonLinkLost, awaitsTerminal}}, true
 }
+
+const awaitsTerminal = "The terminal was silent for longer than spec.heartbeat.timeout: the login waits until it is heard of again."
 
 // maxReported is how many characters of what a terminal tells are kept.
 const maxReported = 64
@@ -148,8 +151,9 @@ func SilenceEnds(s *v1.TerminalSession, silence time.Duration) time.Duration {
 // finishedAt is since when a session is finished, as ttlSecondsAfterFinished counts it; zero where it is not.
 func finishedAt(s *v1.TerminalSession) time.Time {
 	st := &s.Status
+	_, asked := loginRequest(s)
 	switch {
-	case s.Spec.DesiredState == v1.LoggedOut:
+	case s.Spec.DesiredState == v1.LoggedOut, asked, another(s):
 	case st.Hold != nil && (st.Hold.Reason == v1.HoldSignedOut || st.Hold.Reason == v1.HoldFinished):
 		return st.Hold.At.Time
 	case st.Phase == v1.PhaseTerminated:
@@ -158,6 +162,18 @@ func finishedAt(s *v1.TerminalSession) time.Time {
 		}
 	}
 	return time.Time{}
+}
+
+// another is whether spec names another user than the one who is finished.
+func another(s *v1.TerminalSession) bool {
+	st := &s.Status
+	switch {
+	case st.Phase == v1.PhaseTerminated && st.User != nil:
+		return userEmail(s) != "" && !sameEmail(st.User.Email, userEmail(s))
+	case st.Phase != v1.PhaseTerminated && st.Hold != nil:
+		return !sameEmail(st.Hold.User, userEmail(s))
+	}
+	return false
 }
 
 // removeAt is when a finished session's object is to be deleted; zero for never.
@@ -172,9 +188,6 @@ func removeAt(s *v1.TerminalSession) time.Time {
 func removable(in Input, now time.Time) (Decision, bool) {
 	at := removeAt(in.Session)
 	if at.IsZero() || now.Before(at) || mine(in) {
-		return Decision{}, false
-	}
-	if _, open := loginRequest(in.Session); open {
 		return Decision{}, false
 	}
 	return Decision{Action: ActionDelete, Silent: true}, true

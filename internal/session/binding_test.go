@@ -242,6 +242,8 @@ func TestAFinishedSessionIsRemovedAfterItsTime(t *testing.T) {
 		"refused":                     {[]func(*world){refused}, false},
 		"established":                 {[]func(*world){loggedIn}, false},
 		"logged out as spec asks":     {[]func(*world){loggedIn, wantLoggedOut}, false},
+		"signed out, of another user": {[]func(*world){heldAs(v1.HoldSignedOut), changeUser}, false},
+		"barred, of another user":     {[]func(*world){barred, healthy, changeUser}, false},
 		"signed out, and asked again": {[]func(*world){heldAs(v1.HoldSignedOut), askForLogin}, false},
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -71,7 +71,14 @@ type world struct {
 	silence    time.Duration
 	lastActive time.Time
 
+	// bans and logout are what stands beside the session; late is what comes up while the provider is asked.
+	bans   []v1.Ban
+	logout *v1.SessionLogout
+	late   func(*world)
+
 	logins, renewals int
+	// overtaken is whether the token that was just given was discarded, since something had come up by then.
+	overtaken bool
 	// removed is whether the object has been deleted because its time was over.
 	removed bool
 }
@@ -148,7 +155,11 @@ func (w *world) wherever() string {
 
 // observe is what a decision rests on.
 func (w *world) observe() session.Input {
+	if w.s.Status.Token == nil {
+		w.silence = 0 // it is that of a session
+	}
 	in := session.Input{Session: w.s, NamespaceEnding: w.namespaceEnding, Provider: w.provider, Silence: w.silence, LastActive: w.lastActive}
+	w.ordered(&in, "")
 	expected := ""
 	if w.s.Status.Token != nil {
 		expected = w.s.Status.Token.SecretVersion
@@ -158,6 +169,21 @@ func (w *world) observe() session.Input {
 		in.Target = w.observeSecret(wanted, "")
 	}
 	return in
+}
+
+// ordered tells what bans and logouts ask for. Where spec names nobody, it is for whom the provider has just named.
+func (w *world) ordered(in *session.Input, email string) {
+	if len(w.bans) > 0 {
+		s := w.s
+		if s.Spec.User == nil && email != "" {
+			s = s.DeepCopy()
+			s.Status.User = &v1.UserStatus{Email: email}
+		}
+		in.Ban = session.InForce(w.bans, s, nil, w.now)
+	}
+	if w.logout != nil && session.SignsOut(w.logout, w.s) {
+		in.Logout = session.LogoutOf(w.logout)
+	}
 }
 
 func (w *world) observeSecret(name, expected string) session.Secret {
@@ -185,22 +211,40 @@ type step struct {
 	in       session.Input
 	decision session.Decision
 	outcome  session.Outcome
-	// ended is whether Secrets were deleted first.
-	ended bool
-	// after is the status that came of it, and touched whether a Secret was written or deleted, which is heard of.
+	// seen is what was observed first, and call what the provider was asked for, if it was.
+	seen session.Input
+	call session.Action
+	// ended is whether Secrets were deleted first, and discarded whether a token came late.
+	ended, discarded bool
+	// after is the status that came of it, and touched whether a Secret was written or deleted last, which is heard of.
 	after   v1.TerminalSessionStatus
 	touched bool
 }
 
-// look does what the reconciler does until it reports.
+// look does what the reconciler does until it reports: where Secrets are deleted that is at the next look, and where a token comes late
+// another decision follows. What is known of a late token is kept until it is reported.
 func (w *world) look() step {
 	in := w.observe()
-	st := step{in: in, decision: session.Decide(in, w.now)}
-	st.outcome, st.touched = w.act(st.decision)
-	if st.decision.Action == session.ActionEnd && !st.decision.Silent {
-		st.ended, in = true, w.observe()
+	st := step{seen: in}
+	for {
 		st.in, st.decision = in, session.Decide(in, w.now)
-		st.outcome, _ = w.act(st.decision)
+		if a := st.decision.Action; a == session.ActionLogin || a == session.ActionRenew {
+			st.call = a
+		}
+		outcome, touched := w.act(st.decision)
+		st.outcome, st.touched = outcome, st.touched || touched
+		if w.overtaken {
+			w.overtaken, st.discarded = false, true
+			w.ordered(&in, w.email)
+			in.Discarded = &session.Discarded{UserEmail: w.email}
+			continue
+		}
+		if st.decision.Action != session.ActionEnd || st.decision.Silent || st.ended {
+			break
+		}
+		discarded := in.Discarded
+		st.ended, st.touched, in = true, false, w.observe() // that they are gone has been heard
+		in.Discarded = discarded
 	}
 	st.after = session.Report(in, st.decision, st.outcome, w.now)
 	before := w.s
@@ -241,6 +285,10 @@ func (w *world) act(d session.Decision) (session.Outcome, bool) {
 		return session.Outcome{Issued: &issued}, true
 	case session.ActionEnd:
 		return session.Outcome{}, w.end()
+	case session.ActionRelease:
+		w.s = w.s.DeepCopy()
+		w.s.Finalizers = nil
+		return session.Outcome{}, true
 	case session.ActionDelete:
 		w.removed = true
 	}
@@ -269,6 +317,11 @@ func (w *world) end() bool {
 func (w *world) obtain(sessionID, where string) (session.Outcome, bool) {
 	if w.answer != nil {
 		return session.Outcome{Failure: w.answer}, false
+	}
+	if late := w.late; late != nil {
+		w.late, w.overtaken = nil, true
+		late(w)
+		return session.Outcome{}, false
 	}
 	at := w.now.Truncate(time.Second)
 	issued := w.put(where, session.Issued{

@@ -21,6 +21,18 @@ func TestReady(t *testing.T) {
 		{"True when logged out as wanted", []func(*world){loggedIn, wantLoggedOut, loggedIn}, "True LoggedOut"},
 		{"True when logged out as wanted, from the start", []func(*world){wantLoggedOut, loggedIn}, "True LoggedOut"},
 		{"True when logged out as wanted, whatever the provider is", []func(*world){stalling(v1.ReasonProviderNotFound), loggedIn, wantLoggedOut, loggedIn}, "True LoggedOut"},
+		{"True when terminated by a ban in force", []func(*world){loggedIn, ban(terminalBan), loggedIn}, "True BanInForce"},
+		{"True when terminated by a ban in force, from the start", []func(*world){ban(terminalBan)}, "True BanInForce"},
+		{"True when terminated by a ban in force, though it was refused before", []func(*world){refused, ban(terminalBan)}, "True BanInForce"},
+		{"True when terminated by a ban in force, though barred before", []func(*world){barred, ban(terminalBan)}, "True BanInForce"},
+		{"True when terminated by a ban in force, whatever spec wants", []func(*world){
+			loggedIn, ban(terminalBan), wantLoggedOut, askForLogin,
+		}, "True BanInForce"},
+		{"True when held as SignedOut, by a SessionLogout", []func(*world){loggedIn, signsOut}, "True SignedOut"},
+		{"True when held as Invalidated, by another version of the payment app", []func(*world){
+			onRequest, reports(told), loggedIn, tells(func(c *v1.ClientStatus) { c.PaymentAppVersion = "5" }),
+		}, "True PaymentAppUpdated"},
+		{"True when held as Finished, at the token's expiry", []func(*world){finishedOneShot}, "True Finished"},
 		{"True when held as SignedOut", []func(*world){heldAs(v1.HoldSignedOut), loggedIn}, "True SignedOut"},
 		{"True when held as Invalidated", []func(*world){heldAs(v1.HoldInvalidated), loggedIn}, "True Invalidated"},
 		{"True when held as Finished", []func(*world){heldAs(v1.HoldFinished), loggedIn}, "True Finished"},
@@ -32,12 +44,26 @@ func TestReady(t *testing.T) {
 		{"False, Reconciling in backoff before a renewal", []func(*world){loggedIn, renewalDue, busy}, "False Reconciling ProviderBusy"},
 		{"False, Reconciling while the provider is looked at", []func(*world){stalling(v1.ReasonProviderPending), loggedIn}, "False Reconciling ProviderPending"},
 
+		{"False, Reconciling while the terminal is not heard of again", []func(*world){
+			withHeartbeat, loggedIn, quietFor(time.Hour),
+		}, "False Reconciling LinkLost"},
+		{"False, Reconciling in backoff after a handover", []func(*world){
+			loggedIn, changeUser, failing(session.FailureUnavailable),
+		}, "False Reconciling ProviderUnavailable"},
+
 		{"False, Stalled when only a change of configuration can mend it: provider missing", []func(*world){stalling(v1.ReasonProviderNotFound), loggedIn}, "False Stalled ProviderNotFound"},
 		{"False, Stalled when only a change of configuration can mend it: provider not ready", []func(*world){stalling(v1.ReasonProviderNotReady), loggedIn}, "False Stalled ProviderNotReady"},
 		{"False, Stalled when only a change of configuration can mend it: provider not allowing", []func(*world){stalling(v1.ReasonProviderNotAllowed), loggedIn}, "False Stalled ProviderNotAllowed"},
 		{"False, Stalled when only a change of configuration can mend it: provider misconfigured", []func(*world){failing(session.FailureMisconfigured), loggedIn}, "False Stalled ProviderMisconfigured"},
 		{"False, Stalled when only a change of configuration can mend it: Secret's name taken", []func(*world){takeName, loggedIn}, "False Stalled SecretNameTaken"},
+		{"False, Stalled when only a change of configuration can mend it: the Secret refused", []func(*world){
+			failing(session.FailureSecretRefused), loggedIn,
+		}, "False Stalled SecretRefused"},
+		{"False, Stalled when only a change of configuration can mend it: the renewal refused", []func(*world){
+			loggedIn, renewalDue, failing(session.FailureRejected),
+		}, "False Stalled RenewalRejected"},
 		{"False, Stalled in hold Rejected", []func(*world){refused}, "False Stalled Rejected"},
+		{"False, Stalled in hold Rejected, when the ban beside it is lifted", []func(*world){refused, byBan}, "False Stalled Rejected"},
 		{"False, Stalled when banned or deleted by the provider", []func(*world){barred}, "False Stalled Banned"},
 		{"False, Stalled goes when the cause goes", []func(*world){barred, healthy, askForLogin, loggedIn}, "True Established"},
 	} {

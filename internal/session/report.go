@@ -165,7 +165,7 @@ func (r *reporter) settled(d Decision) {
 	st.Phase = d.Phase
 	switch {
 	case d.Hold == "":
-		if st.Phase != v1.PhaseTerminated {
+		if st.Phase != v1.PhaseTerminated || r.in.Session.Spec.DesiredState == v1.LoggedOut {
 			st.Hold = nil
 		}
 	case st.Hold == nil || st.Hold.Reason != d.Hold:
@@ -206,7 +206,7 @@ func (r *reporter) rested() {
 	if r.in.Discarded != nil {
 		r.st.Attempt = &v1.Attempt{Number: NextAttempt(r.in.Session)}
 	} else if a := r.st.Attempt; a != nil {
-		r.st.Attempt = &v1.Attempt{Number: a.Number}
+		r.st.Attempt = &v1.Attempt{Number: a.Number, ProviderVersion: a.ProviderVersion}
 	}
 }
 

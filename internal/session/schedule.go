@@ -94,6 +94,9 @@ func unfinished(s *v1.TerminalSession, now time.Time) bool {
 	if t != nil && s.Spec.Type == v1.OneShot && !now.Before(t.ExpiresAt.Time) {
 		return true
 	}
+	if at := removeAt(s); !at.IsZero() && !now.Before(at) {
+		return true
+	}
 	_, login := loginRequest(s)
 	_, renewal := renewRequest(s)
 	if a := s.Status.Attempt; a != nil && a.NotBefore != nil && now.Before(a.NotBefore.Time) && !login && !renewal {

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
 
 	v1 "terminals.dev/session-controller/api/v1"
 	"terminals.dev/session-controller/internal/session"
@@ -148,6 +149,11 @@ func TestWhateverHappensNothingIsMissed(t *testing.T) {
 		}
 	}
 	edit := func(change func(*v1.TerminalSessionSpec)) func(*world) { return func(w *world) { w.edit(change) } }
+	signOut := func(w *world) {
+		asks++
+		w.logout = everybodyOut.DeepCopy()
+		w.logout.UID, w.logout.Status.StartedAt = types.UID(fmt.Sprint("logout-", asks)), new(metav1.NewTime(w.now.Truncate(time.Second)))
+	}
 	events := []func(*world){
 		request(v1.AnnotationLoginRequested), request(v1.AnnotationRenewRequested), request(v1.AnnotationLoginRequested),
 		own(func(s *secret) { *s = secret{} }), own(func(s *secret) { s.altered = true }), own(func(*secret) {}),
@@ -160,6 +166,8 @@ func TestWhateverHappensNothingIsMissed(t *testing.T) {
 		func(w *world) { w.provider.Version = fmt.Sprint("provider-", r.IntN(3)) },
 		stalling(v1.ReasonProviderNotReady), func(w *world) { w.provider = session.Provider{Version: provider} }, func(w *world) { w.provider = session.Provider{Version: provider} },
 		func(w *world) { w.refreshToken = !w.refreshToken },
+		ban(terminalBan), ban(userBan), unban, unban, unban, signOut, late(ban(terminalBan)), late(signOut),
+		reports(told), tells(func(c *v1.ClientStatus) { c.InstanceID = "app-2" }), tells(func(c *v1.ClientStatus) { c.PaymentAppVersion = "5" }),
 		func(w *world) { w.lifetime = []time.Duration{time.Minute, time.Hour, month}[r.IntN(3)] },
 	}
 	looks := 0
@@ -172,7 +180,7 @@ func TestWhateverHappensNothingIsMissed(t *testing.T) {
 			looks++
 			story = append(story, fmt.Sprintf("%v %s: %s %s, %s", w.now.Format(time.DateTime), why, st.decision.Action, state(&st.after), readiness(&st.after)))
 			w.email = w.s.Spec.User.Email
-			if problem := broken(before, w, &st); problem != "" {
+			if problem := broken(before, w, &st, false); problem != "" {
 				t.Fatalf("life %d: %s\n%s\n%s", life, problem, show(story[max(0, len(story)-12):]), show(w.s.Status))
 			}
 			moved := st.decision.Action != session.ActionNone || !same(&before.Status, &st.after)
@@ -188,6 +196,10 @@ func TestWhateverHappensNothingIsMissed(t *testing.T) {
 			}
 			w.logins, w.renewals = 0, 0
 			n := r.IntN(len(events))
+			w.late = nil
+			if w.logout != nil && !session.SignsOut(w.logout, w.s) {
+				w.logout = nil // it is complete
+			}
 			events[n](w)
 			w.email = w.s.Spec.User.Email
 			for i := 0; look(fmt.Sprint("event ", n)); i++ {

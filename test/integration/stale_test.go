@@ -35,7 +35,7 @@ func (h *harness) frozen() client.Reader {
 	if !c.WaitForCacheSync(ctx) {
 		h.t.Fatal("the cache does not fill")
 	}
-	for _, list := range []client.ObjectList{&v1.TerminalSessionList{}, secretsMetadata()} {
+	for _, list := range []client.ObjectList{&v1.TerminalSessionList{}, secretsMetadata(), &v1.SessionBanList{}, &v1.SessionLogoutList{}} {
 		if err := c.List(ctx, list); err != nil {
 			h.t.Fatal(err)
 		}
