@@ -10,7 +10,11 @@ kubectl=$1 sessions=terminalsessions.terminals.dev finalizer=terminals.dev/revoc
   -o jsonpath='{range .items[*]}{.metadata.namespace} {.metadata.name} {.metadata.finalizers}{"\n"}{end}' |
   while read -r namespace name finalizers; do
     [[ $finalizers == *"\"$finalizer\""* ]] || continue
-    others=$(sed "s|\"$finalizer\"||; s|,,|,|; s|\[,|[|; s|,\]|]|" <<<"$finalizers")
-    "$kubectl" patch "$sessions" --namespace "$namespace" "$name" --type=merge --patch="{\"metadata\": {\"finalizers\": $others}}" ||
+    before=${finalizers%%"\"$finalizer\""*}
+    commas=${before//[^,]/}
+    at=/metadata/finalizers/${#commas}
+    # The test has it fail where somebody else has changed the list meanwhile.
+    "$kubectl" patch "$sessions" --namespace "$namespace" "$name" --type=json \
+      --patch="[{\"op\": \"test\", \"path\": \"$at\", \"value\": \"$finalizer\"}, {\"op\": \"remove\", \"path\": \"$at\"}]" ||
       echo "session $namespace/$name is left as it is" >&2
   done

@@ -31,12 +31,13 @@ type Ban interface {
 // +kubebuilder:printcolumn:name="Code",type=string,JSONPath=`.spec.code`,description="What status.error.code of the sessions says"
 // +kubebuilder:printcolumn:name="Enforced",type=string,JSONPath=`.status.conditions[?(@.type=="Enforced")].status`,description="Whether each session that matches is terminated"
 // +kubebuilder:printcolumn:name="Matched",type=integer,JSONPath=`.status.matched`,description="How many sessions match"
+// +kubebuilder:printcolumn:name="Reason",type=string,JSONPath=`.status.conditions[?(@.type=="Enforced")].reason`,description="Why it is enforced, or is not"
 // +kubebuilder:printcolumn:name="Expires",type=string,JSONPath=`.spec.expiresAt`,description="When the ban is over (UTC)"
 // +kubebuilder:printcolumn:name="Age",type=date,JSONPath=`.metadata.creationTimestamp`
 // +kubebuilder:printcolumn:name="Serial",type=string,priority=1,JSONPath=`.spec.match.serialNumber`,description="The serial number that is banned"
 // +kubebuilder:printcolumn:name="Merchant",type=string,priority=1,JSONPath=`.spec.match.merchantID`,description="The merchant that is banned"
 // +kubebuilder:printcolumn:name="By",type=string,priority=1,JSONPath=`.spec.requestedBy`,description="Who asked for it"
-// +kubebuilder:printcolumn:name="Reason",type=string,priority=1,JSONPath=`.spec.reason`,description="Why"
+// +kubebuilder:printcolumn:name="Why",type=string,priority=1,JSONPath=`.spec.reason`,description="Why there is a ban"
 type SessionBan struct {
 	metav1.TypeMeta `json:",inline"`
 
@@ -83,12 +84,13 @@ type SessionBanList struct {
 // +kubebuilder:printcolumn:name="Code",type=string,JSONPath=`.spec.code`,description="What status.error.code of the sessions says"
 // +kubebuilder:printcolumn:name="Enforced",type=string,JSONPath=`.status.conditions[?(@.type=="Enforced")].status`,description="Whether each session that matches is terminated"
 // +kubebuilder:printcolumn:name="Matched",type=integer,JSONPath=`.status.matched`,description="How many sessions match"
+// +kubebuilder:printcolumn:name="Reason",type=string,JSONPath=`.status.conditions[?(@.type=="Enforced")].reason`,description="Why it is enforced, or is not"
 // +kubebuilder:printcolumn:name="Expires",type=string,JSONPath=`.spec.expiresAt`,description="When the ban is over (UTC)"
 // +kubebuilder:printcolumn:name="Age",type=date,JSONPath=`.metadata.creationTimestamp`
 // +kubebuilder:printcolumn:name="Serial",type=string,priority=1,JSONPath=`.spec.match.serialNumber`,description="The serial number that is banned"
 // +kubebuilder:printcolumn:name="Merchant",type=string,priority=1,JSONPath=`.spec.match.merchantID`,description="The merchant that is banned"
 // +kubebuilder:printcolumn:name="By",type=string,priority=1,JSONPath=`.spec.requestedBy`,description="Who asked for it"
-// +kubebuilder:printcolumn:name="Reason",type=string,priority=1,JSONPath=`.spec.reason`,description="Why"
+// +kubebuilder:printcolumn:name="Why",type=string,priority=1,JSONPath=`.spec.reason`,description="Why there is a ban"
 type ClusterSessionBan struct {
 	metav1.TypeMeta `json:",inline"`
 
@@ -125,19 +127,24 @@ type ClusterSessionBanList struct {
 }
 
 // SessionBanSpec says who may have no session.
+//
+// +kubebuilder:validation:XValidation:rule="has(self.match)",message="must have a match, which says whom: at least one of user, terminalID, serialNumber and merchantID, such as 'match: {user: mallory@acme.example}'"
+// +kubebuilder:validation:XValidation:rule="has(self.code)",message="must have a code, which status.error.code of the sessions says: one word in UpperCamelCase, such as UserBanned"
+// +kubebuilder:validation:MinProperties=1
 type SessionBanSpec struct {
-	// match says who: everything that it gives must fit. It cannot be changed.
+	// match says who: everything that it gives must fit. It must be there, and
+	// cannot be changed.
 	// +kubebuilder:validation:XValidation:rule="self == oldSelf",message="cannot be changed: make another ban, and delete this one"
-	// +required
+	// +optional
 	Match BanMatch `json:"match,omitzero"`
 
 	// code is what status.error.code of the sessions says while the ban is in
 	// force: one word in UpperCamelCase, up to 64 characters, such as
-	// UserBanned.
+	// UserBanned. It must be there.
 	// +kubebuilder:validation:MinLength=1
 	// +kubebuilder:validation:MaxLength=64
 	// +kubebuilder:validation:XValidation:rule="self.matches('^[A-Z][A-Za-z0-9]*$')",message="must be one word in UpperCamelCase, such as UserBanned or TerminalStolen"
-	// +required
+	// +optional
 	Code string `json:"code,omitempty"`
 
 	// reason tells people why; up to 256 characters. It is shown in the status
@@ -154,7 +161,6 @@ type SessionBanSpec struct {
 
 	// requestedBy is who asked for the ban; up to 256 characters. Admission
 	// fills and guards it.
-	// +kubebuilder:validation:MinLength=1
 	// +kubebuilder:validation:MaxLength=256
 	// +optional
 	RequestedBy string `json:"requestedBy,omitempty"`
@@ -172,32 +178,27 @@ type ClusterSessionBanSpec struct {
 
 // BanMatch says which sessions are meant: those that everything given fits.
 //
-// +kubebuilder:validation:XValidation:rule="has(self.user) || has(self.terminalID) || has(self.serialNumber) || has(self.merchantID)",message="must give at least one of user, terminalID, serialNumber and merchantID, such as 'user: mallory@acme.example'"
-// +kubebuilder:validation:MinProperties=1
+// +kubebuilder:validation:XValidation:rule="has(self.user) && size(self.user) > 0 || has(self.terminalID) && size(self.terminalID) > 0 || has(self.serialNumber) && size(self.serialNumber) > 0 || has(self.merchantID) && size(self.merchantID) > 0",message="must give at least one of user, terminalID, serialNumber and merchantID, such as 'user: mallory@acme.example'"
 type BanMatch struct {
 	// user is an e-mail address, compared without regard to case with the user
 	// that a session's spec names; where it names none, with the one who is
-	// logged in.
-	// +kubebuilder:validation:MinLength=3
+	// logged in. Empty stands for left out, here as in the fields below.
 	// +kubebuilder:validation:MaxLength=254
-	// +kubebuilder:validation:XValidation:rule="self.matches('^[!-?A-~]+@[A-Za-z0-9.-]+$')",message="must be one e-mail address in ASCII, such as mallory@acme.example"
+	// +kubebuilder:validation:XValidation:rule="size(self) == 0 || self.matches('^[!-?A-~]+@[A-Za-z0-9.-]+$')",message="must be one e-mail address in ASCII, such as mallory@acme.example"
 	// +optional
 	User string `json:"user,omitempty"`
 
 	// terminalID is a terminal's id; up to 64 characters.
-	// +kubebuilder:validation:MinLength=1
 	// +kubebuilder:validation:MaxLength=64
 	// +optional
 	TerminalID string `json:"terminalID,omitempty"`
 
 	// serialNumber is a device's serial number; up to 64 characters.
-	// +kubebuilder:validation:MinLength=1
 	// +kubebuilder:validation:MaxLength=64
 	// +optional
 	SerialNumber string `json:"serialNumber,omitempty"`
 
 	// merchantID is a merchant; up to 64 characters.
-	// +kubebuilder:validation:MinLength=1
 	// +kubebuilder:validation:MaxLength=64
 	// +optional
 	MerchantID string `json:"merchantID,omitempty"`

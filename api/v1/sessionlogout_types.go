@@ -14,10 +14,11 @@ import (
 // +kubebuilder:printcolumn:name="SignedOut",type=integer,JSONPath=`.status.signedOut`,description="How many of them are signed out"
 // +kubebuilder:printcolumn:name="Complete",type=string,JSONPath=`.status.conditions[?(@.type=="Complete")].status`
 // +kubebuilder:printcolumn:name="Failed",type=string,JSONPath=`.status.conditions[?(@.type=="Failed")].status`
+// +kubebuilder:printcolumn:name="Reason",type=string,JSONPath=`.status.conditions[0].reason`,description="How it stands"
 // +kubebuilder:printcolumn:name="Age",type=date,JSONPath=`.metadata.creationTimestamp`
 // +kubebuilder:printcolumn:name="DryRun",type=boolean,priority=1,JSONPath=`.spec.dryRun`
 // +kubebuilder:printcolumn:name="By",type=string,priority=1,JSONPath=`.spec.requestedBy`,description="Who asked for it"
-// +kubebuilder:printcolumn:name="Reason",type=string,priority=1,JSONPath=`.spec.reason`,description="Why"
+// +kubebuilder:printcolumn:name="Why",type=string,priority=1,JSONPath=`.spec.reason`,description="Why there is a logout"
 type SessionLogout struct {
 	metav1.TypeMeta `json:",inline"`
 
@@ -96,7 +97,6 @@ type SessionLogoutSpec struct {
 
 	// requestedBy is who asked for it; up to 256 characters. Admission fills and
 	// guards it. It stands in status.hold.by of the sessions.
-	// +kubebuilder:validation:MinLength=1
 	// +kubebuilder:validation:MaxLength=256
 	// +optional
 	RequestedBy string `json:"requestedBy,omitempty"`
@@ -105,38 +105,33 @@ type SessionLogoutSpec struct {
 // LogoutSelector says which sessions are meant: those that everything given
 // fits.
 //
-// +kubebuilder:validation:XValidation:rule="has(self.user) || has(self.terminalID) || has(self.serialNumber) || has(self.merchantID) || has(self.names) || has(self.labelSelector) && (has(self.labelSelector.matchLabels) && self.labelSelector.matchLabels.size() > 0 || has(self.labelSelector.matchExpressions) && self.labelSelector.matchExpressions.size() > 0)",message="must name at least one thing, such as 'user: anna@acme.example'; for every session of the namespace write 'all: true' in place of the selector"
+// +kubebuilder:validation:XValidation:rule="has(self.user) && size(self.user) > 0 || has(self.terminalID) && size(self.terminalID) > 0 || has(self.serialNumber) && size(self.serialNumber) > 0 || has(self.merchantID) && size(self.merchantID) > 0 || has(self.names) && size(self.names) > 0 || has(self.labelSelector) && (has(self.labelSelector.matchLabels) && size(self.labelSelector.matchLabels) > 0 || has(self.labelSelector.matchExpressions) && self.labelSelector.matchExpressions.exists(e, e.operator == 'In' || e.operator == 'Exists'))",message="must name at least one thing, such as 'user: anna@acme.example', and not only labels that sessions do not have; for every session of the namespace write 'all: true' in place of the selector"
 type LogoutSelector struct {
 	// user is an e-mail address, compared without regard to case with the user
 	// that a session's spec names; where it names none, with the one who is
-	// logged in.
-	// +kubebuilder:validation:MinLength=3
+	// logged in. Empty stands for left out, here as in the fields below.
 	// +kubebuilder:validation:MaxLength=254
-	// +kubebuilder:validation:XValidation:rule="self.matches('^[!-?A-~]+@[A-Za-z0-9.-]+$')",message="must be one e-mail address in ASCII, such as anna@acme.example"
+	// +kubebuilder:validation:XValidation:rule="size(self) == 0 || self.matches('^[!-?A-~]+@[A-Za-z0-9.-]+$')",message="must be one e-mail address in ASCII, such as anna@acme.example"
 	// +optional
 	User string `json:"user,omitempty"`
 
 	// terminalID is a terminal's id; up to 64 characters.
-	// +kubebuilder:validation:MinLength=1
 	// +kubebuilder:validation:MaxLength=64
 	// +optional
 	TerminalID string `json:"terminalID,omitempty"`
 
 	// serialNumber is a device's serial number; up to 64 characters.
-	// +kubebuilder:validation:MinLength=1
 	// +kubebuilder:validation:MaxLength=64
 	// +optional
 	SerialNumber string `json:"serialNumber,omitempty"`
 
 	// merchantID is a merchant; up to 64 characters.
-	// +kubebuilder:validation:MinLength=1
 	// +kubebuilder:validation:MaxLength=64
 	// +optional
 	MerchantID string `json:"merchantID,omitempty"`
 
 	// names are names of TerminalSessions; up to 256.
 	// +listType=set
-	// +kubebuilder:validation:MinItems=1
 	// +kubebuilder:validation:MaxItems=256
 	// +kubebuilder:validation:items:MinLength=1
 	// +kubebuilder:validation:items:MaxLength=57

@@ -129,12 +129,12 @@ func TestWhatTheAPIServerRejectsItExplains(t *testing.T) {
 			kind: "SessionProvider", name: strings.Repeat("x", 58), spec: `{embedded: {}}`, says: []string{"metadata.name must have at most 57 characters"},
 		},
 
-		"a ban that says nothing":       {kind: "SessionBan", spec: `{code: UserBanned}`, says: []string{"spec.match: Required value"}},
+		"a ban that says nothing":       {kind: "SessionBan", spec: `{code: UserBanned}`, says: []string{"must have a match", "such as 'match: {user: mallory@"}},
 		"a ban on nobody":               {kind: "SessionBan", spec: `{match: {}, code: UserBanned}`, says: []string{"spec.match", "at least one of user, terminalID, serialNumber and merchantID", "user: mallory@"}},
 		"a cluster ban on nobody":       {kind: "ClusterSessionBan", spec: `{match: {}, code: UserBanned}`, says: []string{"spec.match", "at least one of user"}},
-		"a ban on an empty user":        {kind: "SessionBan", spec: `{match: {user: ""}, code: UserBanned}`, says: []string{"spec.match.user", "at least 3 chars"}},
+		"a ban on an empty user":        {kind: "SessionBan", spec: `{match: {user: ""}, code: UserBanned}`, says: []string{"spec.match", "at least one of user"}},
 		"a ban on a name":               {kind: "SessionBan", spec: `{match: {user: mallory}, code: UserBanned}`, says: []string{"spec.match.user", "such as mallory@acme.example"}},
-		"a ban without a code":          {kind: "SessionBan", spec: `{match: {terminalID: T-1}}`, says: []string{"spec.code: Required value"}},
+		"a ban without a code":          {kind: "SessionBan", spec: `{match: {terminalID: T-1}}`, says: []string{"must have a code", "such as UserBanned"}},
 		"a code in capitals with lines": {kind: "SessionBan", spec: `{match: {terminalID: T-1}, code: USER_BANNED}`, says: []string{"spec.code", "UpperCamelCase", "such as UserBanned"}},
 		"a code of two words":           {kind: "ClusterSessionBan", spec: `{match: {terminalID: T-1}, code: user banned}`, says: []string{"spec.code", "such as UserBanned"}},
 		"a code that is long":           {kind: "SessionBan", spec: `{match: {terminalID: T-1}, code: ` + strings.Repeat("X", 65) + `}`, says: []string{"spec.code", "64"}},
@@ -153,7 +153,11 @@ func TestWhatTheAPIServerRejectsItExplains(t *testing.T) {
 		"a logout with no labels": {
 			kind: "SessionLogout", spec: `{selector: {labelSelector: {matchLabels: {}}}}`, says: []string{"spec.selector", "must name at least one thing"},
 		},
-		"a logout of no names":        {kind: "SessionLogout", spec: `{selector: {names: []}}`, says: []string{"spec.selector.names", "at least 1 items"}},
+		"a logout of no names": {kind: "SessionLogout", spec: `{selector: {names: []}}`, says: []string{"spec.selector", "must name at least one thing"}},
+		"a logout of those without a label": {
+			kind: "SessionLogout", spec: `{selector: {labelSelector: {matchExpressions: [{key: floor, operator: DoesNotExist}]}}}`,
+			says: []string{"spec.selector", "not only labels that sessions do not have"},
+		},
 		"a logout except for nothing": {kind: "SessionLogout", spec: `{all: true, except: {}}`, says: []string{"spec.except.names: Required value"}},
 		"a logout of at most nobody":  {kind: "SessionLogout", spec: `{all: true, maxAffected: 0}`, says: []string{"spec.maxAffected", "greater than or equal to 1"}},
 	} {
@@ -199,6 +203,19 @@ func TestWhatTheAPIServerTakes(t *testing.T) {
 				t.Error(err)
 			}
 		})
+	}
+}
+
+func TestWhatAChartLeavesEmptyIsLeftOut(t *testing.T) {
+	t.Parallel()
+	h := newHarness(t)
+	for kind, spec := range map[string]string{
+		"SessionBan":    `{match: {user: mallory@acme.example, terminalID: "", serialNumber: "", merchantID: ""}, code: UserBanned, requestedBy: ""}`,
+		"SessionLogout": `{selector: {user: anna@acme.example, terminalID: "", serialNumber: "", merchantID: "", names: [], labelSelector: {}}, requestedBy: ""}`,
+	} {
+		if err := plane.live.Create(t.Context(), h.manifest(kind, "empties", spec), client.DryRunAll); err != nil {
+			t.Errorf("%s: %v", kind, err)
+		}
 	}
 }
 
