@@ -105,8 +105,9 @@ func (o *Orders) logout(ctx context.Context, s *v1.TerminalSession) (*session.Lo
 	return nil, nil
 }
 
-// matchedBy are the sessions that a ban matches.
-func (o *Orders) matchedBy(ctx context.Context, b v1.Ban) ([]*v1.TerminalSession, error) {
+// matchedBy are the sessions that a ban matches. Where the labels of a namespace are not known yet it fails, unless those are wanted that
+// may match: whoever is only to be woken looks for itself.
+func (o *Orders) matchedBy(ctx context.Context, b v1.Ban, mayMatch bool) ([]*v1.TerminalSession, error) {
 	list := &v1.TerminalSessionList{}
 	err := o.Reader.List(ctx, list, client.InNamespace(b.GetNamespace()), client.MatchingFields{indexMatch: session.KeyOf(&b.BanSpec().Match)},
 		client.UnsafeDisableDeepCopy)
@@ -122,10 +123,10 @@ func (o *Orders) matchedBy(ctx context.Context, b v1.Ban) ([]*v1.TerminalSession
 		}
 		if _, known := selected[s.Namespace]; !known {
 			labels, err := o.labelsOf(ctx, s.Namespace, []v1.Ban{b})
-			if err != nil {
+			if err != nil && !mayMatch {
 				return nil, err
 			}
-			selected[s.Namespace] = session.Selects(b, labels)
+			selected[s.Namespace] = err != nil || session.Selects(b, labels)
 		}
 		if selected[s.Namespace] {
 			matched = append(matched, s)
@@ -148,18 +149,9 @@ func (o *Orders) signedOutBy(ctx context.Context, l *v1.SessionLogout) ([]*v1.Te
 	}
 	var affected []*v1.TerminalSession
 	for i := range list.Items {
-		s := &list.Items[i]
-		if !session.SignsOut(l, s) {
-			continue
+		if s := &list.Items[i]; session.SignsOut(l, s) {
+			affected = append(affected, s)
 		}
-		if s.Status.Token == nil { // one that has not been seen yet may be under a ban, and then there is nothing to sign out
-			if ban, err := o.ban(ctx, s); err != nil {
-				return nil, err
-			} else if ban != nil {
-				continue
-			}
-		}
-		affected = append(affected, s)
 	}
 	return affected, nil
 }

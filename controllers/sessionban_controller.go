@@ -62,7 +62,7 @@ func (r *SessionBanReconciler) Reconcile(ctx context.Context, req ctrl.Request) 
 	if isGoing(ban) {
 		return ctrl.Result{}, nil
 	}
-	matched, err := r.Orders.matchedBy(ctx, ban)
+	matched, err := r.Orders.matchedBy(ctx, ban, false)
 	if err != nil {
 		return ctrl.Result{}, err
 	}

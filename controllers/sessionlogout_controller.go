@@ -58,21 +58,17 @@ func (r *SessionLogoutReconciler) Reconcile(ctx context.Context, req ctrl.Reques
 	if err != nil {
 		return ctrl.Result{}, err
 	}
-	names := make([]string, 0, len(affected))
-	for _, s := range affected {
-		names = append(names, s.Name)
-	}
 	done, err := r.signedOut(ctx, l)
 	if err != nil {
 		return ctrl.Result{}, err
 	}
-	if err := r.report(ctx, l, session.LogoutStatus(l, names, done, r.Clock.Now())); err != nil {
+	if err := r.report(ctx, l, session.LogoutStatus(l, affected, done, r.Clock.Now())); err != nil {
 		return ctrl.Result{}, ignoreNamespaceEnding(err)
 	}
 	if session.Finished(l) {
 		return r.remove(ctx, l)
 	}
-	return ctrl.Result{}, nil
+	return ctrl.Result{RequeueAfter: endWait}, nil // what changes before the index shows that it has begun is not heard of
 }
 
 // signedOut is how many sessions a logout has signed out, as their status tells.

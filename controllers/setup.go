@@ -103,6 +103,7 @@ func providerIndexKey(kind v1.ProviderKind, name string) string { return string(
 
 // SetupWithManager makes the manager run the reconciler, concurrent sessions at a time.
 func (r *TerminalSessionReconciler) SetupWithManager(mgr ctrl.Manager, concurrent int) error {
+	r.calls.workers = concurrent
 	b := ctrl.NewControllerManagedBy(mgr).
 		Named("terminalsession").
 		WithOptions(controller.Options{
@@ -114,11 +115,11 @@ func (r *TerminalSessionReconciler) SetupWithManager(mgr ctrl.Manager, concurren
 		Watches(&v1.TerminalSession{}, r.bySession()).
 		Watches(tokenstore.Watched(), handler.EnqueueRequestsFromMapFunc(r.ofSecret)).
 		Watches(&v1.SessionProvider{}, handler.EnqueueRequestsFromMapFunc(r.ofProvider), builder.WithPredicates(providerNews())).
-		Watches(&v1.SessionBan{}, urgent(r.ofBan), builder.WithPredicates(predicate.GenerationChangedPredicate{})).
-		Watches(&v1.SessionLogout{}, urgent(r.ofLogout))
+		Watches(&v1.SessionBan{}, r.urgent(r.ofBan), builder.WithPredicates(predicate.GenerationChangedPredicate{})).
+		Watches(&v1.SessionLogout{}, r.urgent(r.ofLogout))
 	if r.Providers.clusterWide() {
 		b = b.
-			Watches(&v1.ClusterSessionBan{}, urgent(r.ofBan), builder.WithPredicates(predicate.GenerationChangedPredicate{})).
+			Watches(&v1.ClusterSessionBan{}, r.urgent(r.ofBan), builder.WithPredicates(predicate.GenerationChangedPredicate{})).
 			Watches(&v1.ClusterSessionProvider{}, handler.EnqueueRequestsFromMapFunc(r.ofProvider), builder.WithPredicates(providerNews())).
 			WatchesMetadata(&corev1.Namespace{}, handler.EnqueueRequestsFromMapFunc(r.ofNamespace), builder.WithPredicates(namespaceNews()))
 	}
@@ -139,6 +140,9 @@ func (r *TerminalSessionReconciler) bySession() handler.EventHandler {
 		// A restart finds sessions and bans in any order: whichever of the two comes later sees the other.
 		if ban, err := r.Orders.ban(ctx, s); err == nil && ban != nil && !session.Enforced(s) {
 			priority = session.PriorityEnd
+		}
+		if isGoing(s) || s.Spec.DesiredState == v1.LoggedOut {
+			r.calls.callOff(client.ObjectKeyFromObject(o))
 		}
 		enqueue(q, client.ObjectKeyFromObject(o), priority)
 	}
@@ -168,9 +172,10 @@ func enqueue(q queue, key types.NamespacedName, priority int) {
 }
 
 // urgent enqueues the sessions that a ban or a logout concerns before everything else, at the initial list as well.
-func urgent(concerned func(context.Context, client.Object) []*v1.TerminalSession) handler.EventHandler {
+func (r *TerminalSessionReconciler) urgent(concerned func(context.Context, client.Object) []*v1.TerminalSession) handler.EventHandler {
 	add := func(ctx context.Context, q queue, o client.Object) {
 		for _, s := range concerned(ctx, o) {
+			r.calls.callOff(client.ObjectKeyFromObject(s))
 			enqueue(q, client.ObjectKeyFromObject(s), session.PriorityEnd)
 		}
 	}
@@ -186,7 +191,7 @@ func urgent(concerned func(context.Context, client.Object) []*v1.TerminalSession
 
 // ofBan finds the sessions that a ban matches, or has matched until now.
 func (r *TerminalSessionReconciler) ofBan(ctx context.Context, o client.Object) []*v1.TerminalSession {
-	matched, err := r.Orders.matchedBy(ctx, o.(v1.Ban))
+	matched, err := r.Orders.matchedBy(ctx, o.(v1.Ban), true)
 	if err != nil {
 		ctrl.LoggerFrom(ctx).Error(err, "finding the sessions that a ban concerns")
 	}

@@ -57,6 +57,15 @@ func (r *TerminalSessionReconciler) act(ctx context.Context, seen observation, d
 func (r *TerminalSessionReconciler) tidy(ctx context.Context, seen *observation) error {
 	left := seen.strays
 	for _, f := range []*tokenstore.Found{&seen.kept, &seen.wanted} {
+		if f.State == tokenstore.Going && !f.Emptied {
+			if err := r.Store.Empty(ctx, seen.Session.Namespace, *f); err != nil {
+				return err
+			}
+			f.Emptied = true
+			if seen.wanted.Name == f.Name { // the two are mostly one
+				seen.wanted = *f
+			}
+		}
 		if f.State == tokenstore.Leftover {
 			if !slices.Contains(left, *f) { // the two are mostly one
 				left = append(left, *f)
@@ -103,9 +112,7 @@ func (r *TerminalSessionReconciler) makeSure(ctx context.Context, s *v1.Terminal
 func (r *TerminalSessionReconciler) login(ctx context.Context, seen observation) (session.Outcome, error) {
 	s := seen.Session
 	attempt := session.NextAttempt(s)
-	// The session ID follows from the attempt, so that an attempt made again after a crash is the same session.
-	sessionID := uuid.NewSHA1(uuid.NewSHA1(uuid.NameSpaceURL, []byte(s.UID)), []byte(strconv.FormatInt(attempt, 10))).String()
-	return r.obtain(ctx, seen, "Login", sessionID, seen.wanted, func(req provider.Request) (provider.Token, error) {
+	return r.obtain(ctx, seen, "Login", sessionIDOf(s, attempt), seen.wanted, func(ctx context.Context, req provider.Request) (provider.Token, error) {
 		answer, err := seen.provider.Login(ctx, req)
 		if err != nil {
 			return provider.Token{}, err
@@ -117,8 +124,14 @@ func (r *TerminalSessionReconciler) login(ctx context.Context, seen observation)
 	})
 }
 
+// sessionIDOf is the ID of the session that an attempt to log in makes. It follows from the attempt, so that one made again after a crash is
+// the same session; and so that nobody who writes a Secret can have it pass for another's session.
+func sessionIDOf(s *v1.TerminalSession, attempt int64) string {
+	return uuid.NewSHA1(uuid.NewSHA1(uuid.NameSpaceURL, []byte(s.UID)), []byte(strconv.FormatInt(attempt, 10))).String()
+}
+
 func (r *TerminalSessionReconciler) renew(ctx context.Context, seen observation) (session.Outcome, error) {
-	outcome, err := r.obtain(ctx, seen, "Renew", seen.Session.Status.SessionID, seen.kept, func(req provider.Request) (provider.Token, error) {
+	outcome, err := r.obtain(ctx, seen, "Renew", seen.Session.Status.SessionID, seen.kept, func(ctx context.Context, req provider.Request) (provider.Token, error) {
 		return seen.provider.Renew(ctx, req)
 	})
 	if err == nil && outcome.Failure.EndsSession() {
@@ -129,7 +142,7 @@ func (r *TerminalSessionReconciler) renew(ctx context.Context, seen observation)
 
 // obtain asks the provider for a token and puts it into the Secret.
 func (r *TerminalSessionReconciler) obtain(ctx context.Context, seen observation, operation, sessionID string, over tokenstore.Found,
-	ask func(provider.Request) (provider.Token, error),
+	ask func(context.Context, provider.Request) (provider.Token, error),
 ) (session.Outcome, error) {
 	s := seen.Session
 	req := request(s, sessionID)
@@ -144,7 +157,10 @@ func (r *TerminalSessionReconciler) obtain(ctx context.Context, seen observation
 		return session.Outcome{Failure: missing}, nil
 	}
 	asked := r.Clock.Now()
-	token, err := ask(req)
+	token, err := r.calls.make(ctx, s, func(ctx context.Context) (provider.Token, error) { return ask(ctx, req) })
+	if errors.Is(err, errNoRoom) || errors.Is(err, errCalledOff) {
+		return session.Outcome{}, err
+	}
 	refused := failure(err)
 	if refused == nil {
 		refused = check(s, token)
@@ -222,10 +238,10 @@ func (r *TerminalSessionReconciler) revoke(ctx context.Context, seen observation
 	}
 }
 
-// putAside keeps the token in a Secret that is about to be deleted until its provider has been told of it. A session without the finalizer
-// never had a provider that has to be told, so nothing is read.
+// putAside keeps the token in a Secret that is about to be deleted until its provider has been told of it. Where nobody has to be told,
+// nothing is read.
 func (r *TerminalSessionReconciler) putAside(ctx context.Context, s *v1.TerminalSession, f tokenstore.Found, end string) error {
-	if !controllerutil.ContainsFinalizer(s, v1.Finalizer) {
+	if !f.Tell && !controllerutil.ContainsFinalizer(s, v1.Finalizer) {
 		return nil
 	}
 	token, issue, err := r.Store.Token(ctx, s, f)
@@ -246,7 +262,19 @@ func (r *TerminalSessionReconciler) putAside(ctx context.Context, s *v1.Terminal
 	if err != nil {
 		return err
 	}
-	return r.Store.PutAside(ctx, r.Providers.Namespace, aside)
+	if err = r.Store.PutAside(ctx, r.Providers.Namespace, aside); refused(err) {
+		// No end waits for the controller's namespace either, when that is full, closed by a policy, or going.
+		r.Metrics.Revocation(telemetry.Lost)
+		log.FromContext(ctx).Info("a token cannot be put aside for its provider to be told, and ends by itself",
+			"namespace", r.Providers.Namespace, "reason", apierrors.ReasonForError(err))
+		return nil
+	}
+	return err
+}
+
+// refused is whether the API server will not keep a Secret, and will not at another try.
+func refused(err error) bool {
+	return apierrors.IsForbidden(err) || apierrors.IsInvalid(err) || apierrors.IsNotFound(err) || apierrors.IsRequestEntityTooLargeError(err)
 }
 
 // tell is the provider of a session where it has to be told when a token is over, or nil.

@@ -64,6 +64,7 @@ type TerminalSessionReconciler struct {
 
 	written written
 	silence silence
+	calls   calls
 }
 
 // Reconcile implements reconcile.Reconciler.
@@ -95,8 +96,13 @@ func (r *TerminalSessionReconciler) Reconcile(ctx context.Context, req ctrl.Requ
 			decision = session.Decide(seen.Input, r.Clock.Now())
 		}
 	}
-	if err != nil {
-		return result(s, 0, r.Clock.Now()), ignoreNamespaceEnding(err)
+	switch {
+	case errors.Is(err, errNoRoom):
+		return result(s, roomWait, r.Clock.Now()), nil
+	case errors.Is(err, errCalledOff):
+		return ctrl.Result{RequeueAfter: time.Millisecond, Priority: new(session.PriorityEnd)}, nil
+	case err != nil:
+		return seen.result(0, r.Clock.Now()), ignoreNamespaceEnding(err)
 	}
 	if decision.Action == session.ActionEnd {
 		// The Secret's end is heard of; the wait is for one that is not.
@@ -106,10 +112,10 @@ func (r *TerminalSessionReconciler) Reconcile(ctx context.Context, req ctrl.Requ
 		return ctrl.Result{}, nil
 	}
 	if err := r.report(ctx, s, session.Report(seen.Input, decision, outcome, r.Clock.Now())); err != nil {
-		return result(s, 0, r.Clock.Now()), err
+		return seen.result(0, r.Clock.Now()), err
 	}
-	if ordered, err := r.ordered(ctx, s); err != nil || ordered {
-		return result(s, behindWait, r.Clock.Now()), err
+	if ordered, err := r.ordered(ctx, s); err != nil || ordered || decision.Action == session.ActionCount {
+		return ctrl.Result{RequeueAfter: behindWait, Priority: new(session.PriorityEnd)}, err
 	}
 	return r.next(s, seen.Ban), nil
 }
@@ -144,6 +150,9 @@ func (r *TerminalSessionReconciler) report(ctx context.Context, s *v1.TerminalSe
 // tell logs what has changed, counts ends, and makes an event of what people did and of a session that has begun to stall.
 func (r *TerminalSessionReconciler) tell(ctx context.Context, before, after *v1.TerminalSession) {
 	ready := meta.FindStatusCondition(after.Status.Conditions, v1.ConditionReady)
+	if ready == nil {
+		return // an attempt was counted, and nothing more is known
+	}
 	logger := log.FromContext(ctx)
 	if before.Status.Phase != after.Status.Phase || before.Status.SessionID != after.Status.SessionID || before.Status.LastLogoutUID != after.Status.LastLogoutUID {
 		values := []any{"phase", after.Status.Phase, "was", before.Status.Phase, "reason", ready.Reason, "sessionID", after.Status.SessionID}
@@ -215,6 +224,14 @@ func (r *TerminalSessionReconciler) next(s *v1.TerminalSession, ban *session.Ban
 // result always carries a priority: without one, an item would keep that of the event which brought it here.
 func result(s *v1.TerminalSession, after time.Duration, at time.Time) ctrl.Result {
 	return ctrl.Result{RequeueAfter: after, Priority: new(session.Priority(s, at))}
+}
+
+// result is where a session under an order keeps the urgency that the order gives it.
+func (o observation) result(after time.Duration, at time.Time) ctrl.Result {
+	if o.Ban != nil || o.Logout != nil {
+		return ctrl.Result{RequeueAfter: after, Priority: new(session.PriorityEnd)}
+	}
+	return result(o.Session, after, at)
 }
 
 // ignoreNamespaceEnding drops the refusal to make something in a namespace that is being deleted: the session goes with it.

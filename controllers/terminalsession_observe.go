@@ -102,6 +102,9 @@ func (r *TerminalSessionReconciler) holder(ctx context.Context, s *v1.TerminalSe
 	return session.Holder(name, owner, named), nil
 }
 
+// mostAhead is how far a token's attempt can be ahead of what the cache shows: whoever writes Secrets is not to choose the numbers.
+const mostAhead = 1000
+
 // secretState translates what the store found into what the lifecycle asks.
 func secretState(s *v1.TerminalSession, found tokenstore.Found) session.Secret {
 	switch found.State {
@@ -114,7 +117,9 @@ func secretState(s *v1.TerminalSession, found tokenstore.Found) session.Secret {
 	case tokenstore.Going:
 		return session.Secret{State: session.SecretTaken, Holder: "being deleted, and a finalizer holds it up"}
 	case tokenstore.Intact:
-		if found.Issue.Attempt >= session.NextAttempt(s) || recorded(s, found.Issue) {
+		own := found.Issue.SessionID == sessionIDOf(s, found.Issue.Attempt) || found.Issue.SessionID == s.Status.SessionID
+		ahead := found.Issue.Attempt - session.NextAttempt(s)
+		if own && ahead >= 0 && ahead < mostAhead || recorded(s, found.Issue) {
 			return session.Secret{State: session.SecretNewer, Issued: issued(found.Name, found.Version, found.Issue)}
 		}
 	}

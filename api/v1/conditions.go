@@ -98,6 +98,8 @@ const (
 	ReasonSigningOut = "SigningOut"
 	// ReasonAllSignedOut means: every session that was selected is signed out.
 	ReasonAllSignedOut = "AllSignedOut"
+	// ReasonSomeSignedOut means: some of those selected had ended in another way before they could be signed out.
+	ReasonSomeSignedOut = "SomeSignedOut"
 	// ReasonDryRun means: nothing was changed, as spec.dryRun asks.
 	ReasonDryRun = "DryRun"
 	// ReasonTooManyAffected means: more sessions than spec.maxAffected would have been signed out.

@@ -187,7 +187,8 @@ func removeAt(s *v1.TerminalSession) time.Time {
 // removable: a finished session whose time is over goes, once nothing of it is left.
 func removable(in Input, now time.Time) (Decision, bool) {
 	at := removeAt(in.Session)
-	if at.IsZero() || now.Before(at) || mine(in) {
+	lifted := underBan(in.Session) && in.Ban == nil
+	if at.IsZero() || now.Before(at) || mine(in) || lifted {
 		return Decision{}, false
 	}
 	return Decision{Action: ActionDelete, Silent: true}, true

@@ -59,9 +59,14 @@ var rules = [...]rule{
 // Decide says what is to be done about a session.
 func Decide(in Input, now time.Time) Decision {
 	for _, r := range rules {
-		if d, ok := r(in, now); ok {
-			return d
+		d, ok := r(in, now)
+		if !ok {
+			continue
 		}
+		if d.Action == ActionEnd && !d.Silent && newest(in) >= NextAttempt(in.Session) {
+			return Decision{Action: ActionCount, Phase: in.Session.Status.Phase}
+		}
+		return d
 	}
 	panic("session: the last rule decides always")
 }
@@ -126,6 +131,16 @@ func adopt(in Input, _ time.Time) (Decision, bool) {
 		return Decision{}, false
 	}
 	return Decision{Action: ActionAdopt, Phase: v1.PhaseEstablished}, true
+}
+
+// newest is the last attempt that a token came from which status does not know; zero where there is none.
+func newest(in Input) (attempt int64) {
+	for _, found := range []Secret{in.Secret, in.Target} {
+		if found.State == SecretNewer {
+			attempt = max(attempt, found.Issued.Attempt)
+		}
+	}
+	return attempt
 }
 
 // newer is the token that status does not know yet, or nil.

@@ -694,7 +694,10 @@ func shape(before *v1.TerminalSession, w *world, st *step) string {
 
 // counting: attempts and requests.
 func counting(before *v1.TerminalSession, w *world, st *step) string {
-	number := session.NextAttempt(before) - 1
+	number := max(session.NextAttempt(before)-1, st.counted)
+	if token := st.seen.Secret; st.ended && !st.decision.Silent && token.State == session.SecretNewer && number < token.Issued.Attempt {
+		return "a token's Secret goes, and its attempt is not counted: the next would have its number"
+	}
 	switch {
 	case st.call != "": // a token that comes late counts as well
 		number++

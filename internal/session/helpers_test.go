@@ -216,6 +216,8 @@ type step struct {
 	call session.Action
 	// ended is whether Secrets were deleted first, and discarded whether a token came late.
 	ended, discarded bool
+	// counted is the attempt that was recorded before, where one was.
+	counted int64
 	// after is the status that came of it, and touched whether a Secret was written or deleted last, which is heard of.
 	after   v1.TerminalSessionStatus
 	touched bool
@@ -237,6 +239,15 @@ func (w *world) look() step {
 			w.overtaken, st.discarded = false, true
 			w.ordered(&in, w.email)
 			in.Discarded = &session.Discarded{UserEmail: w.email}
+			continue
+		}
+		if st.decision.Action == session.ActionCount { // which is reported, and looked at again at once
+			after := session.Report(in, st.decision, st.outcome, w.now)
+			st.counted = after.Attempt.Number
+			w.s = &v1.TerminalSession{TypeMeta: w.s.TypeMeta, ObjectMeta: w.s.ObjectMeta, Spec: w.s.Spec, Status: after}
+			discarded := in.Discarded
+			in = w.observe()
+			in.Discarded = discarded
 			continue
 		}
 		if st.decision.Action != session.ActionEnd || st.decision.Silent || st.ended {

@@ -35,14 +35,25 @@ func Finished(l *v1.SessionLogout) bool { return l.Status.CompletedAt != nil }
 // SignsOut is whether a logout is to sign a session out: one that it selects, that was there before its time, and that it has not signed
 // out yet. What is out already, until somebody asks for a login, is left alone.
 func SignsOut(l *v1.SessionLogout, s *v1.TerminalSession) bool {
-	return s.Namespace == l.Namespace && s.Status.LastLogoutUID != string(l.UID) && isIn(s) && wasInBefore(l, s) && selects(l, s)
+	if s.Namespace != l.Namespace || s.Status.LastLogoutUID == string(l.UID) || !isIn(s) {
+		return false
+	}
+	if l.Status.StartedAt != nil {
+		switch {
+		case slices.Contains(l.Status.Names, s.Name):
+			return true // it was counted, whatever clocks say since
+		case s.Status.Token == nil && s.Status.Hold != nil && s.Status.Hold.Reason != v1.HoldRejected:
+			return false // it was out, and a login has been asked for since
+		}
+	}
+	return wasInBefore(l, s) && selects(l, s)
 }
 
 // isIn is whether a session is there, or will be without anybody asking for it.
 func isIn(s *v1.TerminalSession) bool {
 	st := &s.Status
 	switch {
-	case !s.DeletionTimestamp.IsZero(), s.Spec.DesiredState == v1.LoggedOut, st.Phase == v1.PhaseTerminated:
+	case !s.DeletionTimestamp.IsZero(), s.Spec.DesiredState == v1.LoggedOut, st.Phase == v1.PhaseTerminated && !underBan(s):
 		return false
 	case st.Token == nil && st.Hold != nil && st.Hold.Reason != v1.HoldRejected: // which goes when the provider changes
 		_, asked := loginRequest(s)
@@ -55,18 +66,17 @@ func isIn(s *v1.TerminalSession) bool {
 // when the logout has begun: by the same clock as the sessions' own times, so that no difference between two clocks leaves anybody in.
 // Times are in whole seconds, and what came up in the very second of the beginning was before it.
 func wasInBefore(l *v1.SessionLogout, s *v1.TerminalSession) bool {
-	since := waitingSince(s)
-	if s.Status.Token != nil && s.Status.EstablishedAt != nil {
-		since = s.Status.EstablishedAt.Time
-	}
 	if before := l.Spec.EstablishedBefore; before != nil {
-		return since.Before(before.Time)
+		return since(s).Before(before.Time)
 	}
-	return l.Status.StartedAt == nil || !since.After(l.Status.StartedAt.Time)
+	return l.Status.StartedAt == nil || !since(s).After(l.Status.StartedAt.Time)
 }
 
-// waitingSince is since when there has been no session.
-func waitingSince(s *v1.TerminalSession) time.Time {
+// since is when a session was established or, where it is not, since when it has been waiting for that.
+func since(s *v1.TerminalSession) time.Time {
+	if s.Status.Token != nil && s.Status.EstablishedAt != nil {
+		return s.Status.EstablishedAt.Time
+	}
 	for _, c := range s.Status.Conditions {
 		if c.Type == v1.ConditionEstablished && c.Status != metav1.ConditionTrue {
 			return c.LastTransitionTime.Time
@@ -117,13 +127,21 @@ func signedOut(in Input, _ time.Time) (Decision, bool) {
 	return over(in, v1.HoldSignedOut, v1.ReasonSignedOut, in.Logout.says()), true
 }
 
-// LogoutStatus is how a logout stands: affected are the names of the sessions that it is still to sign out, and signedOut is how many it
-// has.
-func LogoutStatus(l *v1.SessionLogout, affected []string, signedOut int, now time.Time) v1.SessionLogoutStatus {
+// LogoutStatus is how a logout stands: sessions are those that it is still to sign out, and signedOut is how many it has.
+func LogoutStatus(l *v1.SessionLogout, sessions []*v1.TerminalSession, signedOut int, now time.Time) v1.SessionLogoutStatus {
 	st := l.Status.DeepCopy()
 	st.ObservedGeneration = l.Generation
 	at := metav1.NewTime(now.UTC().Truncate(time.Second))
+	affected := make([]string, 0, len(sessions))
+	for _, s := range sessions {
+		affected = append(affected, s.Name)
+	}
 	if st.StartedAt == nil {
+		for _, s := range sessions { // a clock that has jumped back, or another's that is ahead, leaves nobody in
+			if since := metav1.NewTime(since(s).UTC().Truncate(time.Second)); at.Before(&since) {
+				at = since
+			}
+		}
 		slices.Sort(affected)
 		st.Matched, st.SignedOut, st.Names = counted(len(affected)), new(int32(0)), affected[:min(len(affected), maxNames)]
 		st.StartedAt = &at
@@ -147,6 +165,8 @@ func LogoutStatus(l *v1.SessionLogout, affected []string, signedOut int, now tim
 		}
 	case l.Status.StartedAt == nil && n == 0:
 		why = Problem{v1.ReasonNothingMatched, "No session is logged in that was selected: there was nothing to do."}
+	case n == 0 && signedOut < int(*st.Matched):
+		why = Problem{v1.ReasonSomeSignedOut, fmt.Sprintf("%d of %d sessions are signed out; the others have ended otherwise.", signedOut, *st.Matched)}
 	case n == 0:
 		why = Problem{v1.ReasonAllSignedOut, "Every session that was selected is signed out."}
 	}

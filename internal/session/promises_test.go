@@ -124,7 +124,7 @@ func taking(before *v1.TerminalSession, w *world, st *step) string {
 		!open(before, v1.AnnotationRenewRequested, now.LastHandledRenewRequest)
 	waits := now.Attempt != nil && (now.Attempt.Failures != 0 || now.Attempt.NotBefore != nil)
 	switch want := end(st, w.now); {
-	case want != v1.ReasonSignedOut && now.LastLogoutUID != was.LastLogoutUID:
+	case want != v1.ReasonSignedOut && now.LastLogoutUID != was.LastLogoutUID && (want != v1.ReasonBanInForce || st.in.Logout == nil):
 		return "a logout is recorded that has not signed it out"
 	case (want == v1.ReasonBanInForce || want == v1.ReasonSignedOut) && (!answered || waits):
 		return want + " leaves a request open, or a failure to wait for"
@@ -132,6 +132,14 @@ func taking(before *v1.TerminalSession, w *world, st *step) string {
 		switch loggedOut := before.Spec.DesiredState == v1.LoggedOut; {
 		case loggedOut && now.Hold != nil:
 			return "a hold outlives desiredState LoggedOut under a ban"
+		case st.in.Logout != nil:
+			if now.Hold == nil || now.Hold.Reason != v1.HoldSignedOut || now.LastLogoutUID != st.in.Logout.UID {
+				return "who is signed out under a ban is let in when the ban is lifted"
+			}
+		case !loggedOut && was.Phase == v1.PhaseTerminated && readiness(was) != "True BanInForce" && (named(before) == "" || strings.EqualFold(named(before), was.User.Email)):
+			if now.Hold == nil || now.Hold.Reason != v1.HoldRejected {
+				return "the provider's ban is forgotten under one of ours"
+			}
 		case !loggedOut && show(now.Hold) != show(was.Hold):
 			return "a ban changes the hold beside it"
 		}
@@ -157,7 +165,7 @@ func taking(before *v1.TerminalSession, w *world, st *step) string {
 // leaving: a ban that is lifted or over leaves what spec and hold say.
 func leaving(before *v1.TerminalSession, w *world, st *step) string {
 	was, now := &before.Status, &st.after
-	if readiness(was) != "True BanInForce" || st.in.Ban != nil {
+	if readiness(was) != "True BanInForce" || st.in.Ban != nil || st.in.Logout != nil {
 		return ""
 	}
 	switch {
@@ -210,7 +218,7 @@ func removed(before *v1.TerminalSession, w *world, st *step) string {
 		return "an object is removed while there is a Secret of it"
 	case st.call != "":
 		return "the provider is asked for an object that is removed"
-	case !same(was, &st.after):
+	case st.counted == 0 && !same(was, &st.after):
 		return "status is written to what is removed"
 	case st.seen.Ban == nil && named(before) != "" && !strings.EqualFold(of, named(before)):
 		return "an object is removed though spec names another user, who is to be logged in"

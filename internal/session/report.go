@@ -19,6 +19,14 @@ func Report(in Input, d Decision, out Outcome, now time.Time) v1.TerminalSession
 	if d.Silent || d.Action == ActionEnd {
 		return *st
 	}
+	if d.Action == ActionCount {
+		counted := v1.Attempt{Number: newest(in)}
+		if a := st.Attempt; a != nil {
+			counted.Failures, counted.NotBefore, counted.ProviderVersion = a.Failures, a.NotBefore, a.ProviderVersion
+		}
+		st.Attempt = &counted
+		return *st
+	}
 	r := reporter{in: in, exact: now, now: now.UTC().Truncate(time.Second), st: st}
 	switch {
 	case out.Failure != nil:
@@ -189,11 +197,18 @@ func (r *reporter) settled(d Decision) {
 		r.rested()
 		st.Error = nil
 	}
-	if d.Why.Reason == v1.ReasonSignedOut && r.in.Logout != nil {
-		r.hold(v1.HoldSignedOut) // anew, where another was there
-		st.Hold.By, st.LastLogoutUID = limit(r.in.Logout.By, 256), r.in.Logout.UID
+	if was := r.in.Session; d.Code != "" && was.Spec.DesiredState == v1.LoggedIn && was.Status.Phase == v1.PhaseTerminated && !underBan(was) && !another(was) {
+		// The provider's own ban has to outlive ours, but for another user: whoever lifts ours does not ask for a login.
+		r.hold(v1.HoldRejected)
+		if e := was.Status.Error; e != nil {
+			st.Hold.Message = limit(e.Code+": "+e.Message, 256)
+		}
 	}
-	if d.Code != "" {
+	if l := r.in.Logout; l != nil && (d.Why.Reason == v1.ReasonSignedOut || d.Code != "") {
+		r.hold(v1.HoldSignedOut) // anew, where another was there
+		st.Hold.By, st.Hold.Message, st.LastLogoutUID = limit(l.By, 256), limit(l.says(), 256), l.UID
+	}
+	if st.Phase = d.Phase; d.Code != "" {
 		r.terminated(d)
 	}
 	if was := r.in.Session.Status.Phase; was == v1.PhaseTerminated && st.Phase != was {

@@ -120,6 +120,9 @@ const (
 	// ActionEnd means: delete the session's Secrets. What becomes of the session is reported at the next look, when they are gone: so
 	// where many sessions end at once, all Secrets go before the first status.
 	ActionEnd Action = "End"
+	// ActionCount means: record the attempt that a token came from which status does not know, before that token's Secret goes. Else its
+	// number, and with it the session ID and the idempotency key, would be used twice.
+	ActionCount Action = "Count"
 	// ActionRelease means: let go of a TerminalSession that is being deleted, by removing the finalizer.
 	ActionRelease Action = "Release"
 	// ActionDelete means: delete the TerminalSession itself.

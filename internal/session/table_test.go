@@ -137,6 +137,9 @@ func TestTheTableOfTheLifecycle(t *testing.T) {
 		if _, held, ok := strings.Cut(from, "hold "); ok {
 			r.state += ", " + held
 		}
+		if strings.Contains(from, "by the provider") { // whose ban outlives ours
+			r.state += ", " + string(v1.HoldRejected)
+		}
 		bans = append(bans, r)
 	}
 

@@ -26,6 +26,10 @@ import (
 const (
 	// TypeToken is the type of the Secret that keeps a session's access token.
 	TypeToken corev1.SecretType = "terminals.dev/token"
+	// LabelTell stands on a token Secret whose provider has to be told when the token is over.
+	LabelTell = "terminals.dev/tell"
+	// LabelEmptied stands on a Secret that somebody's finalizer holds up, and whose token is not in it any more.
+	LabelEmptied = "terminals.dev/emptied"
 	// LabelSession stands on every Secret of a session and holds the session's name.
 	LabelSession = "terminals.dev/session"
 
@@ -75,6 +79,10 @@ type Found struct {
 	Name    string
 	UID     types.UID
 	Version string
+	// Tell is whether a provider has to be told when its token is over.
+	Tell bool
+	// Emptied is whether a Secret that is Going has been emptied.
+	Emptied bool
 	// Issue is what an Intact Secret holds, the token aside.
 	Issue Issue
 }
@@ -181,15 +189,19 @@ func (s *Store) Put(ctx context.Context, session *v1.TerminalSession, over Found
 	}
 	annotations := map[string]string{annotationIssue: string(encoded), annotationChecksum: checksum(data, string(encoded))}
 
+	labels := map[string]any{LabelSession: session.Name, LabelTell: nil} // in a patch, nil takes a label away
+	if issue.Tell != nil {
+		labels[LabelTell] = "true"
+	}
 	if over.State == Absent {
-		return s.create(ctx, session, over.Name, data, annotations)
+		return s.create(ctx, session, over.Name, labels, data, annotations)
 	}
 
 	// A patch, so that labels and annotations that others have added stay.
 	patch, err := json.Marshal(map[string]any{
 		"metadata": map[string]any{
 			"uid": over.UID, "resourceVersion": over.Version,
-			"labels": map[string]string{LabelSession: session.Name}, "annotations": annotations,
+			"labels": labels, "annotations": annotations,
 		},
 		"data": data,
 	})
@@ -202,7 +214,7 @@ func (s *Store) Put(ctx context.Context, session *v1.TerminalSession, over Found
 		if err := s.Delete(ctx, session.Namespace, over); err != nil {
 			return "", err
 		}
-		return s.create(ctx, session, over.Name, data, annotations)
+		return s.create(ctx, session, over.Name, labels, data, annotations)
 	}
 	if err != nil {
 		return "", fmt.Errorf("replacing the token in Secret %s: %w", over.Name, err)
@@ -210,11 +222,17 @@ func (s *Store) Put(ctx context.Context, session *v1.TerminalSession, over Found
 	return secret.ResourceVersion, nil
 }
 
-func (s *Store) create(ctx context.Context, session *v1.TerminalSession, name string, data map[string][]byte, annotations map[string]string) (string, error) {
+func (s *Store) create(ctx context.Context, session *v1.TerminalSession, name string, labels map[string]any, data map[string][]byte, annotations map[string]string) (string, error) {
+	given := map[string]string{}
+	for label, value := range labels {
+		if text, ok := value.(string); ok {
+			given[label] = text
+		}
+	}
 	secret := &corev1.Secret{
 		ObjectMeta: metav1.ObjectMeta{
 			Namespace: session.Namespace, Name: name,
-			Labels: map[string]string{LabelSession: session.Name}, Annotations: annotations,
+			Labels: given, Annotations: annotations,
 			OwnerReferences: []metav1.OwnerReference{ownerReference(session)},
 		},
 		Type: TypeToken,
@@ -267,6 +285,23 @@ func (s *Store) Delete(ctx context.Context, namespace string, secrets ...Found) 
 	return errors.Join(errs...)
 }
 
+// Empty takes the token out of a Secret that is Going: whoever holds it up has no claim to the token.
+func (s *Store) Empty(ctx context.Context, namespace string, f Found) error {
+	patch, err := json.Marshal(map[string]any{
+		"metadata": map[string]any{"uid": f.UID, "resourceVersion": f.Version, "labels": map[string]string{LabelEmptied: "true"}},
+		"data":     map[string]any{KeyToken: nil},
+	})
+	if err != nil {
+		return fmt.Errorf("emptying Secret %s: %w", f.Name, err)
+	}
+	secret := &corev1.Secret{ObjectMeta: metav1.ObjectMeta{Namespace: namespace, Name: f.Name}}
+	err = s.Writer.Patch(Unlogged(ctx), secret, client.RawPatch(types.MergePatchType, patch))
+	if err = client.IgnoreNotFound(err); err != nil && !apierrors.IsInvalid(err) { // an immutable one stays as it is
+		return fmt.Errorf("emptying Secret %s: %w", f.Name, err)
+	}
+	return nil
+}
+
 // Of lists the Secrets that the session with the given UID owns, as the cache knows them. Those that belonged to an earlier session of
 // the same name are Leftover; with an empty UID all are.
 func (s *Store) Of(ctx context.Context, key client.ObjectKey, uid types.UID) ([]Found, error) {
@@ -286,7 +321,9 @@ func (s *Store) Of(ctx context.Context, key client.ObjectKey, uid types.UID) ([]
 }
 
 func found(secret metav1.Object, state State) Found {
-	return Found{State: state, Name: secret.GetName(), UID: secret.GetUID(), Version: secret.GetResourceVersion()}
+	_, tell := secret.GetLabels()[LabelTell]
+	_, emptied := secret.GetLabels()[LabelEmptied]
+	return Found{State: state, Name: secret.GetName(), UID: secret.GetUID(), Version: secret.GetResourceVersion(), Tell: tell, Emptied: emptied}
 }
 
 // owner tells whose a Secret is: Intact stands for the session's own.

@@ -97,11 +97,19 @@ func logout(names, left []string, edits ...func(*v1.SessionLogoutSpec)) func(*te
 		for _, edit := range edits {
 			edit(&l.Spec)
 		}
-		l.Status = session.LogoutStatus(l, names, 0, start)
+		l.Status = session.LogoutStatus(l, called(names), 0, start)
 		if !session.Finished(l) {
-			l.Status = session.LogoutStatus(l, left, len(names)-len(left), start)
+			l.Status = session.LogoutStatus(l, called(left), len(names)-len(left), start)
 		}
 	}
+}
+
+func called(names []string) []*v1.TerminalSession {
+	var all []*v1.TerminalSession
+	for _, name := range names {
+		all = append(all, &v1.TerminalSession{ObjectMeta: metav1.ObjectMeta{Name: name}})
+	}
+	return all
 }
 
 func logoutRows() []row {

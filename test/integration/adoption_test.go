@@ -1,9 +1,11 @@
 package integration_test
 
 import (
+	"fmt"
 	"testing"
 	"time"
 
+	"github.com/google/uuid"
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
@@ -11,21 +13,23 @@ import (
 	"terminals.dev/session-controller/internal/tokenstore"
 )
 
-const crashID = "0197f3d2-0000-7000-8000-000000000001"
-
-// leave puts a token Secret of a session's where the controller would have.
-func (h *harness) leave(s *v1.TerminalSession, name string, change func(*tokenstore.Issue)) {
+// leave puts a token Secret of a session's where the controller would have, and returns the session ID in it.
+func (h *harness) leave(s *v1.TerminalSession, name string, change func(*tokenstore.Issue)) string {
 	h.t.Helper()
 	now := h.clock.Now().Truncate(time.Second)
 	issue := tokenstore.Issue{
-		SessionID: crashID, Attempt: 1, IssuedAt: now, ExpiresAt: now.Add(month), Email: "anna@acme.example", Subject: "anna",
+		Attempt: 1, IssuedAt: now, ExpiresAt: now.Add(month), Email: "anna@acme.example", Subject: "anna",
 	}
 	change(&issue)
+	if issue.SessionID == "" { // as the controller makes it
+		issue.SessionID = uuid.NewSHA1(uuid.NewSHA1(uuid.NameSpaceURL, []byte(s.UID)), []byte(fmt.Sprint(issue.Attempt))).String()
+	}
 	store := tokenstore.Store{Live: h.api, Writer: h.api}
 	absent := tokenstore.Found{State: tokenstore.Absent, Name: name}
 	if _, err := store.Put(h.ctx, s, absent, "left-behind", issue); err != nil {
 		h.t.Fatal(err)
 	}
+	return issue.SessionID
 }
 
 func TestATokenLeftByACrashIsAdopted(t *testing.T) {
@@ -36,13 +40,13 @@ func TestATokenLeftByACrashIsAdopted(t *testing.T) {
 		bring   func(h *harness)
 		left    func(*tokenstore.Issue)
 		is      string
-		id      string // of the session; empty for another than either
+		adopted bool
 		calls   []string
 	}{
 		"of the first attempt": {
 			session: session("till-1"),
 			left:    nothing,
-			is:      "Established: Ready (Established)", id: crashID,
+			is:      "Established: Ready (Established)", adopted: true,
 		},
 		"of an attempt after one that failed": {
 			session: session("till-1"),
@@ -52,7 +56,7 @@ func TestATokenLeftByACrashIsAdopted(t *testing.T) {
 				h.answers.say(nil)
 			},
 			left: func(i *tokenstore.Issue) { i.Attempt = 2 },
-			is:   "Established: Ready (Established)", id: crashID,
+			is:   "Established: Ready (Established)", adopted: true,
 		},
 		"of a login after the session before it": {
 			session: session("till-1"),
@@ -61,13 +65,13 @@ func TestATokenLeftByACrashIsAdopted(t *testing.T) {
 				h.delete(h.secret("till-1-token"))
 			},
 			left: func(i *tokenstore.Issue) { i.Attempt = 2 },
-			is:   "Established: Ready (Established)", id: crashID,
+			is:   "Established: Ready (Established)", adopted: true,
 		},
 		"that has expired meanwhile": {
 			session: session("till-1"),
 			bring:   func(*harness) {},
 			left:    func(i *tokenstore.Issue) { i.ExpiresAt = i.IssuedAt },
-			is:      "Established: Ready (Established)", id: crashID, calls: []string{"Renew"},
+			is:      "Established: Ready (Established)", adopted: true, calls: []string{"Renew"},
 		},
 		"of a OneShot session that has expired meanwhile": {
 			session: session("till-1", oneShot),
@@ -88,20 +92,20 @@ func TestATokenLeftByACrashIsAdopted(t *testing.T) {
 				test.bring(h)
 			}
 			h.answers.taken()
-			h.leave(h.get("till-1"), "till-1-token", test.left)
+			id := h.leave(h.get("till-1"), "till-1-token", test.left)
 
 			h.settle("till-1")
 
 			h.expect("till-1", test.is)
 			h.expectCalls(test.calls...)
 			s := h.get("till-1")
-			if s.Status.SessionID != test.id {
-				t.Errorf("the session is %s, want %s", s.Status.SessionID, test.id)
+			if adopted := s.Status.SessionID == id; adopted != test.adopted {
+				t.Errorf("the session is %s, and the token's was %s", s.Status.SessionID, id)
 			}
 			if s.Status.Token == nil {
 				h.expectNo("till-1-token")
 			}
-			if test.id != "" && (s.Status.User == nil || s.Status.User.Subject == "") {
+			if test.adopted && (s.Status.User == nil || s.Status.User.Subject == "") {
 				t.Errorf("the user is %v, want whom the token names", s.Status.User)
 			}
 		})
@@ -197,7 +201,10 @@ func TestATokenThatNoCrashHasLeftIsNotAdopted(t *testing.T) {
 			h := newHarness(t)
 			h.apply(session("till-1"))
 			test.bring(h)
-			before := map[string]bool{crashID: true}
+			before := map[string]bool{}
+			if left := h.secret("till-1-token"); left != nil {
+				before[string(left.Data[tokenstore.KeySessionID])] = true
+			}
 			for _, ended := range h.get("till-1").Status.Recent {
 				before[ended.SessionID] = true
 			}

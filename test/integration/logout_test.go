@@ -185,9 +185,9 @@ func TestALogoutHoldsThoseWhoWaitForALogin(t *testing.T) {
 	h.apply(session("banned", func(s *v1.TerminalSessionSpec) { s.User.Email = "mallory@acme.example" }))
 	h.settle("waiting", "stalled", "unwanted", "refused")
 	h.answers.say(nil)
-	all := []string{"refused", "stalled", "unseen", "waiting"}
+	all := []string{"banned", "refused", "stalled", "unseen", "waiting"}
 	l := logout("out")
-	if got := h.run(l, append(all, "unwanted")...); got != "Complete AllSignedOut, 4 of 4" || !slices.Equal(l.Status.Names, all) {
+	if got := h.run(l, append(all, "unwanted")...); got != "Complete AllSignedOut, 5 of 5" || !slices.Equal(l.Status.Names, all) {
 		t.Errorf("the logout is %s of %v", got, l.Status.Names)
 	}
 	h.answers.taken()
@@ -196,8 +196,11 @@ func TestALogoutHoldsThoseWhoWaitForALogin(t *testing.T) {
 	h.look(h.provider("missing"))
 	for _, s := range all {
 		h.settle(s)
-		h.expect(s, signedOut)
+		if s != "banned" {
+			h.expect(s, signedOut)
+		}
 	}
+	h.expect("banned", "Terminated, held SignedOut: Ready (BanInForce)")
 	h.expect("unwanted", "NotLoggedIn: Ready (LoggedOut)")
 	h.expectCalls()
 }
