@@ -43,8 +43,11 @@ verify: ## Fail if something generated is stale, formatting or lint complains, o
 	diff "$$tmp/rbac/role.yaml" config/rbac/role.yaml || { echo "generated files are stale: run make generate and commit what it writes" >&2; exit 1; }
 	go mod tidy -diff
 	go -C test/controlplane mod tidy -diff
+	go -C test/identity mod tidy -diff
+	go -C test/identity/hydra mod tidy -diff
 	$(LINT) run ./...
 	cd test/controlplane && go tool -modfile=../../hack/tools/go.mod golangci-lint-kube-api-linter run --config ../../.golangci.yml ./...
+	cd test/identity && go tool -modfile=../../hack/tools/go.mod golangci-lint-kube-api-linter run --config ../../.golangci.yml ./...
 	@echo "verified: generated files, modules, formatting, lint and imports"
 
 .PHONY: test-unit
@@ -52,9 +55,11 @@ test-unit: ## Test the parts that need no API server; under a minute.
 	go test $(UNIT)
 
 .PHONY: test
-test: ## Test everything, on a real API server that is built the first time (about ten minutes on two cores).
+test: ## Test everything, on real API and identity servers that are built the first time (about a quarter of an hour on two cores).
 	@# Not cached: the cache does not know that the tests build and run the manager.
 	@go -C test/controlplane run . etcd kube-apiserver kube-controller-manager kubectl >/dev/null
+	@go -C test/identity run . oidcserver >/dev/null
+	@go -C test/identity run . hydra >/dev/null
 	go -C test/controlplane test -count=1 ./...
 	go test -count=1 -timeout 20m ./...
 
