@@ -47,10 +47,7 @@ func suite(m *testing.M) int {
 }
 
 func start(ctx context.Context) (err error) {
-	if env, err = testenv.Start(ctx, testenv.Options{}); err != nil {
-		return err
-	}
-	if api, err = env.Client(); err != nil {
+	if env, api, binary, err = testenv.StartProduct(ctx); err != nil {
 		return err
 	}
 	free, err := testenv.FreePorts(0, 0, 0)
@@ -58,12 +55,6 @@ func start(ctx context.Context) (err error) {
 		return err
 	}
 	ports = [3]int(free)
-	if err = env.GrantManager(ctx); err != nil {
-		return err
-	}
-	if binary, err = testenv.BuildManager(ctx, filepath.Join(env.Dir, "bin")); err != nil {
-		return err
-	}
 	return env.Apply(ctx, `
 apiVersion: terminals.dev/v1
 kind: ClusterSessionProvider

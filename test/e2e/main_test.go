@@ -48,22 +48,10 @@ func suite(m *testing.M) int {
 }
 
 func start(ctx context.Context) (err error) {
-	if env, err = testenv.Start(ctx, testenv.Options{}); err != nil {
+	if env, api, binary, err = testenv.StartProduct(ctx); err != nil {
 		return err
 	}
 	if _, err = env.StartControllerManager(ctx); err != nil {
-		return err
-	}
-	if api, err = env.Client(); err != nil {
-		return err
-	}
-	if err = env.GrantManager(ctx); err != nil {
-		return err
-	}
-	if err = env.InstallAdmission(ctx); err != nil {
-		return err
-	}
-	if binary, err = testenv.BuildManager(ctx, filepath.Join(env.Dir, "bin")); err != nil {
 		return err
 	}
 	if manager, err = env.StartManager(ctx, testenv.ManagerOptions{

@@ -56,20 +56,8 @@ func suite(m *testing.M) int {
 }
 
 func start(ctx context.Context) (err error) {
-	if env, err = testenv.Start(ctx, testenv.Options{}); err != nil {
-		return err
-	}
-	if api, err = env.Client(); err != nil {
-		return err
-	}
-	if err = env.GrantManager(ctx); err != nil {
-		return err
-	}
-	if err = env.InstallAdmission(ctx); err != nil {
-		return err
-	}
-	binary, err := testenv.BuildManager(ctx, filepath.Join(env.Dir, "bin"))
-	if err != nil {
+	var binary string
+	if env, api, binary, err = testenv.StartProduct(ctx); err != nil {
 		return err
 	}
 	manager, err = env.StartManager(ctx, testenv.ManagerOptions{
