@@ -81,10 +81,18 @@ func (f *Front) Asked() []string {
 func (f *Front) serve(w http.ResponseWriter, r *http.Request) {
 	f.mu.Lock()
 	f.asked = append(f.asked, r.URL.Path)
-	instead, upstream := f.instead, f.upstream
+	instead := f.instead
 	f.mu.Unlock()
 	if instead != nil && instead(w, r) {
 		return
 	}
+	f.Pass(w, r)
+}
+
+// Pass asks what is behind the Front.
+func (f *Front) Pass(w http.ResponseWriter, r *http.Request) {
+	f.mu.Lock()
+	upstream := f.upstream
+	f.mu.Unlock()
 	upstream.ServeHTTP(w, r)
 }

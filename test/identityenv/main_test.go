@@ -11,7 +11,7 @@ import (
 
 func TestMain(m *testing.M) { testenv.Main(m.Run) }
 
-func newProvider(t *testing.T, config oauth2.Config) *oauth2.Provider {
+func newProvider(t testing.TB, config oauth2.Config) *oauth2.Provider {
 	t.Helper()
 	if config.Now == nil {
 		config.Now = time.Now
@@ -69,7 +69,7 @@ func wantError(t *testing.T, err error, kind provider.Kind, code string) {
 	}
 }
 
-func must(t *testing.T, err error) {
+func must(t testing.TB, err error) {
 	t.Helper()
 	if err != nil {
 		t.Fatal(err)

@@ -151,6 +151,45 @@ func (s *OIDC) Alive(ctx context.Context) (access, refresh int, err error) {
 	return count.Access, count.Refresh, err
 }
 
+// Grants counts the grants with a scope of which the server has an access token or a refresh token in its book.
+func (s *OIDC) Grants(ctx context.Context, scope string) (int, error) {
+	body, err := s.ask(ctx, http.MethodGet, "/test/grants", url.Values{"scope": {scope}}, nil)
+	if err != nil {
+		return 0, err
+	}
+	var n int
+	err = json.Unmarshal([]byte(body), &n)
+	return n, err
+}
+
+// Introspect is what the server itself says of a token.
+func (s *OIDC) Introspect(ctx context.Context, token string) (Introspection, error) {
+	return introspect(ctx, s.client, "https://"+s.Address+"/oauth/introspect", token)
+}
+
+// Introspection is what a server says of a token (RFC 7662 section 2.2).
+type Introspection struct {
+	Active   bool     `json:"active"`
+	Scope    string   `json:"scope"`
+	Audience []string `json:"aud"`
+}
+
+func introspect(ctx context.Context, client *http.Client, endpoint, token string) (Introspection, error) {
+	var found Introspection
+	req, err := http.NewRequestWithContext(ctx, http.MethodPost, endpoint, strings.NewReader(url.Values{"token": {token}}.Encode()))
+	if err != nil {
+		return found, err
+	}
+	req.Header.Set("Content-Type", "application/x-www-form-urlencoded")
+	req.SetBasicAuth(url.QueryEscape(ClientBasic), url.QueryEscape(ClientSecret))
+	body, err := send(client, req)
+	if err != nil {
+		return found, err
+	}
+	err = json.Unmarshal([]byte(body), &found)
+	return found, err
+}
+
 func (s *OIDC) ask(ctx context.Context, method, path string, form url.Values, value any) (string, error) {
 	var content io.Reader
 	if value != nil {

@@ -51,7 +51,7 @@ func (s *oidcServer) provider(t *testing.T, grant oauth2.Grant) *oauth2.Provider
 }
 
 // key makes a key, and its JWK.
-func key(t *testing.T, id string) (private, public jose.JSONWebKey) {
+func key(t testing.TB, id string) (private, public jose.JSONWebKey) {
 	t.Helper()
 	made, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	must(t, err)
@@ -65,7 +65,7 @@ func encode(t *testing.T, value any) []byte {
 	return encoded
 }
 
-func assertion(t *testing.T, key jose.JSONWebKey, claims jwt.Claims) string {
+func assertion(t testing.TB, key jose.JSONWebKey, claims jwt.Claims) string {
 	t.Helper()
 	signer, err := jose.NewSigner(jose.SigningKey{Algorithm: jose.ES256, Key: key}, nil)
 	must(t, err)

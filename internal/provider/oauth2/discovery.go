@@ -89,13 +89,13 @@ func (p *Provider) prove(ctx context.Context, s *server) error {
 		}
 		return nil
 	}
-	_, err := p.post(ctx, s, endpoint, what, url.Values{"token": {rand.Text()}})
+	body, err := p.post(ctx, s, endpoint, what, url.Values{"token": {rand.Text()}})
 	if answer, ok := errors.AsType[*refused](err); ok {
 		if err := p.refused(answer.refusal, what, forClient); errors.Is(err, ErrCredentials) {
 			return err
 		}
 	}
-	if err == nil {
+	if err == nil && !webPage(body) {
 		p.proof.accepted()
 	}
 	return nil // whatever else there may be says nothing of the credentials
@@ -198,12 +198,17 @@ func (p *Provider) fetchFrom(ctx context.Context, place string) (found *server, 
 	}
 	found = &server{until: time.Time{}.Add(fresh(header, p.config.Now()))}
 	if json.Unmarshal(body, &found.metadata) != nil {
-		if strings.HasPrefix(strings.TrimSpace(string(body[:min(len(body), 64)])), "<") {
+		if webPage(body) {
 			return nil, true, misconfigured(nil, "%s is a web page (HTML) and not JSON: check the issuer URL", whatDiscovery)
 		}
 		return nil, true, misconfigured(nil, "%s is not JSON as the specification has it: check the issuer URL", whatDiscovery)
 	}
 	return found, false, p.usable(&found.metadata)
+}
+
+// webPage is whether a body is one that is made for people.
+func webPage(body []byte) bool {
+	return strings.HasPrefix(strings.TrimSpace(string(body[:min(len(body), 64)])), "<")
 }
 
 // usable says what is wrong with a document.

@@ -35,7 +35,10 @@ func (p *Provider) revoke(ctx context.Context, s *server, access, refresh string
 		if token.value == "" {
 			continue
 		}
-		_, err := p.post(ctx, s, s.RevocationEndpoint, whatRevocation, url.Values{"token": {token.value}, "token_type_hint": {token.hint}})
+		body, err := p.post(ctx, s, s.RevocationEndpoint, whatRevocation, url.Values{"token": {token.value}, "token_type_hint": {token.hint}})
+		if err == nil && webPage(body) { // of something on the way: the server's body says nothing (section 2.2), and the token lives on
+			err = fail(provider.Unavailable, nil, "%s answered with a web page (HTML), which is no server's answer", whatRevocation)
+		}
 		if answer, ok := errors.AsType[*refused](err); ok {
 			err = p.unrevoked(answer.refusal, token.value)
 		}

@@ -46,6 +46,35 @@ func TestTokenThatNeedsNoRevokingIsNoError(t *testing.T) {
 	}
 }
 
+// The body of a success is not to be looked at (RFC 7009 section 2.2). But a portal on the way answers everything with its own page.
+func TestWebPageIsNoRevocation(t *testing.T) {
+	for body, kind := range map[string]provider.Kind{
+		"": "", "OK": "", "{}": "",
+		"<!doctype html><title>" + said + "</title>": provider.Unavailable, "\r\n <html>" + said: provider.Unavailable,
+	} {
+		s := newIDP(t)
+		s.on("/revoke", says(200, "text/html", body))
+		err := s.provider(t).Revoke(t.Context(), session())
+		if kind != "" {
+			wantError(t, err, kind, "")
+		} else if err != nil {
+			t.Errorf("%q: %v", body, err)
+		}
+	}
+}
+
+func TestWebPageIsNoProofOfCredentials(t *testing.T) {
+	s := newIDP(t)
+	s.on("/revoke", says(200, "text/html", "<!doctype html>"))
+	p := s.provider(t)
+	if _, err := p.Discover(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	s.on("/revoke", refuses(401, "invalid_client"))
+	_, err := p.Discover(t.Context())
+	wantError(t, err, provider.Misconfigured, "")
+}
+
 func TestRevocationThatFailsTellsWhy(t *testing.T) {
 	req := session()
 	req.RefreshToken = refreshToken

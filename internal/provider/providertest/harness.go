@@ -17,22 +17,29 @@ const Marker = "MARKER-0f8f0a4e6e9b4d3e-of-a-body"
 // Harness is an adapter and its real server. New and Request are required; what else an adapter has no wire for is left out, and what is
 // promised about it is then not asked.
 type Harness struct {
-	// New returns a client of the server, as the controller makes one after a start: it shares nothing with the others.
+	// New returns a client of the server, as the controller makes one after a start: it shares nothing with the others. It waits for an
+	// answer for a minute, so that whatever ends a call sooner is that the call was given up.
 	New func(t testing.TB) provider.Provider
 	// Impatient returns a client that waits for an answer for less than a second; nil where a client has no time limit of its own.
 	Impatient func(t testing.TB) provider.Provider
 	// Request returns what a healthy server grants a login for: another session, and another attempt, each time. Its AuthToken, if there
 	// is one, is a secret of 12 characters or more.
 	Request func(t testing.TB) provider.Request
+	// Again returns a request with an auth token that holds, where one holds for a single use; nil where it holds for more.
+	Again func(t testing.TB, req provider.Request) provider.Request
+	// Stale returns auth tokens that do not hold: expired, used, or none of the server's.
+	Stale func(t testing.TB) []string
+	// Established returns what a session has that began in another way than by a Login; nil where there is none.
+	Established func(t testing.TB, req provider.Request) provider.Token
 	// Secrets are those that the clients have: what they prove themselves with. They may stand in no error.
 	Secrets []string
 	// SessionOf returns the session ID that a token was issued for.
 	SessionOf func(t testing.TB, token string) string
-	// Live counts the tokens of a session that the server honours.
+	// Live counts what the server has granted to a session and still honours: an access token, with the refresh token that came with it.
 	Live func(t testing.TB, sessionID string) int
 	// Calls counts the requests that the server has seen.
 	Calls func() int
-	// Confirm is what the person does who was asked to confirm a login.
+	// Confirm is what the person does who was asked to confirm a login; there may be several at once.
 	Confirm func(t testing.TB, pending provider.Pending)
 	// Scenarios are the ways in which the server can be made to behave.
 	Scenarios map[Scenario]Switch
@@ -58,7 +65,7 @@ const (
 	Rejecting Scenario = "rejecting"
 	// Banning says that the user is barred, with a code.
 	Banning Scenario = "banning"
-	// Postponing finds no auth token, or one that has expired.
+	// Postponing finds no auth token, or one that has expired. Where the auth token itself can be made so, Harness.Stale is the better way.
 	Postponing Scenario = "postponing"
 	// Forgetting says at a renewal that what it rests on is over.
 	Forgetting Scenario = "forgetting"

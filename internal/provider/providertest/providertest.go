@@ -1,15 +1,12 @@
 package providertest
 
 import (
-	"context"
 	"errors"
 	"fmt"
-	"slices"
 	"strings"
 	"sync"
 	"testing"
 	"time"
-	"unicode/utf8"
 
 	"terminals.dev/session-controller/internal/provider"
 )
@@ -43,6 +40,9 @@ func Run(t *testing.T, h Harness) {
 		t.Run("a token is active until its end", s.ending)
 	}
 
+	if h.Stale != nil {
+		t.Run("an auth token that does not hold is said to be missing", s.stale)
+	}
 	for scenario, want := range failures {
 		if on := h.Scenarios[scenario]; on != nil {
 			t.Run(string(scenario), func(t *testing.T) { s.failing(t, on, want) })
@@ -60,81 +60,6 @@ func Run(t *testing.T, h Harness) {
 }
 
 type suite struct{ Harness }
-
-// operation is one of a provider's, called for nothing but its error. A Check that finds a ban has found an answer, so it is made an
-// error here.
-type operation struct {
-	name string
-	call func(context.Context, provider.Provider, provider.Request) error
-}
-
-var (
-	login = operation{"Login", func(ctx context.Context, p provider.Provider, req provider.Request) error {
-		_, err := p.Login(ctx, req)
-		return err
-	}}
-	renew = operation{"Renew", func(ctx context.Context, p provider.Provider, req provider.Request) error {
-		_, err := p.Renew(ctx, req)
-		return err
-	}}
-	revoke = operation{"Revoke", func(ctx context.Context, p provider.Provider, req provider.Request) error {
-		return p.Revoke(ctx, req)
-	}}
-	check = operation{"Check", func(ctx context.Context, p provider.Provider, req provider.Request) error {
-		status, err := p.Check(ctx, req)
-		if err == nil && status.Banned {
-			return &provider.Error{Kind: provider.Banned, Code: status.Code}
-		}
-		return err
-	}}
-)
-
-// operations are those that reach the server.
-func operations(can provider.Capabilities) []operation {
-	all := []operation{login, renew}
-	if can.RevokesByToken || can.RevokesBySession {
-		all = append(all, revoke)
-	}
-	if can.Introspects {
-		all = append(all, check)
-	}
-	return all
-}
-
-// failure is what a scenario is to end in.
-type failure struct {
-	// kinds are those that fit.
-	kinds []provider.Kind
-	// of are the operations that fail; none stands for all.
-	of []string
-	// code and retryAfter tell that the error has them.
-	code, retryAfter bool
-	// rounds is how often each operation is called, if not once.
-	rounds int
-}
-
-// unusable are the kinds of what is no answer at all: whether a person has to act is the adapter's to say.
-var unusable = []provider.Kind{provider.Misconfigured, provider.Unavailable}
-
-var failures = map[Scenario]failure{
-	Busy:        {kinds: []provider.Kind{provider.Busy}, retryAfter: true},
-	Unavailable: {kinds: []provider.Kind{provider.Unavailable}, retryAfter: true},
-	Failing:     {kinds: []provider.Kind{provider.Unavailable}},
-	Down:        {kinds: []provider.Kind{provider.Unavailable}},
-	Rejecting:   {kinds: []provider.Kind{provider.Rejected}, of: []string{"Login", "Renew"}, code: true},
-	Banning:     {kinds: []provider.Kind{provider.Banned}, of: []string{"Login", "Renew", "Check"}, code: true},
-	Postponing:  {kinds: []provider.Kind{provider.AuthTokenMissing}, of: []string{"Login", "Renew"}},
-	Forgetting:  {kinds: []provider.Kind{provider.GrantDead}, of: []string{"Renew"}},
-	Refusing:    {kinds: []provider.Kind{provider.Misconfigured}},
-	Untrusted:   {kinds: unusable},
-	Garbage:     {kinds: unusable},
-	Huge:        {kinds: unusable},
-	Redirecting: {kinds: unusable},
-	Leaking: {rounds: 8, kinds: []provider.Kind{
-		provider.Busy, provider.Unavailable, provider.Rejected, provider.GrantDead, provider.Banned, provider.AuthTokenMissing,
-		provider.Misconfigured,
-	}},
-}
 
 func (s *suite) login(t *testing.T) {
 	p, req := s.New(t), s.Request(t)
@@ -165,6 +90,7 @@ func (s *suite) renewal(t *testing.T) {
 	if p.Capabilities().Introspects && !s.active(t, p, req) {
 		t.Error("a renewed token is not active")
 	}
+	req = s.again(t, req)
 	req.IdempotencyKey += "-again"
 	if token, err = p.Renew(t.Context(), req); err != nil {
 		t.Fatalf("what a renewal gave cannot be renewed: %v", err)
@@ -210,86 +136,6 @@ func (s *suite) ending(t *testing.T) {
 	}
 }
 
-// idempotency makes the same attempt from two processes, of which the first has died.
-func (s *suite) idempotency(t *testing.T) {
-	req := s.Request(t)
-	first := s.granted(t, s.New(t), req)
-	p := s.New(t)
-	second := s.granted(t, p, req)
-	s.endTogether(t, p, req, first, second)
-}
-
-// endTogether fails unless two tokens are the same one, or are over together.
-func (s *suite) endTogether(t *testing.T, p provider.Provider, req provider.Request, first, second provider.Token) {
-	t.Helper()
-	if first.Value == second.Value {
-		return
-	}
-	can := p.Capabilities()
-	if !can.Introspects { // the session is what its tokens end with
-		if s.SessionOf == nil || s.SessionOf(t, first.Value) != s.SessionOf(t, second.Value) {
-			t.Error("the same attempt has given tokens of two sessions")
-		}
-		return
-	}
-	req.Token, req.RefreshToken = second.Value, second.RefreshToken
-	if err := p.Revoke(t.Context(), req); err != nil {
-		t.Fatalf("Revoke failed: %v", err)
-	}
-	for _, token := range []provider.Token{first, second} {
-		req.Token = token.Value
-		if s.active(t, p, req) {
-			t.Error("the two tokens of one attempt do not end together")
-		}
-	}
-}
-
-// crash loses an answer after the server has given it, makes the attempt again, and ends the session.
-func (s *suite) crash(t *testing.T) {
-	req := s.Request(t)
-	s.granted(t, s.New(t), req)
-	s.afterCrash(t, req)
-}
-
-func (s *suite) swallowing(t *testing.T, on Switch) {
-	req := s.Request(t)
-	p := s.New(t)
-	t.Run("the answer is lost", func(t *testing.T) {
-		taken := on(t)
-		ctx, cancel := context.WithCancel(t.Context())
-		defer cancel()
-		go func() {
-			select {
-			case <-taken:
-				cancel()
-			case <-ctx.Done():
-			}
-		}()
-		s.fails(t, "Login", req, soon(t, func() error { return login.call(ctx, p, req) }), provider.Unavailable)
-	})
-	s.afterCrash(t, req)
-}
-
-func (s *suite) afterCrash(t *testing.T, req provider.Request) {
-	t.Helper()
-	p := s.New(t)
-	token := s.granted(t, p, req)
-	req.Token, req.RefreshToken = token.Value, token.RefreshToken
-	if err := p.Revoke(t.Context(), req); err != nil {
-		t.Fatalf("Revoke failed: %v", err)
-	}
-	if s.Live == nil {
-		return
-	}
-	orphans := 1
-	if p.Capabilities().Idempotent {
-		orphans = 0
-	}
-	if live := s.Live(t, req.Session.ID); live > orphans {
-		t.Errorf("%d tokens are left behind, want at most %d", live, orphans)
-	}
-}
-
 func (s *suite) local(t *testing.T) {
 	p := s.New(t)
 	before := 0
@@ -307,19 +153,6 @@ func (s *suite) local(t *testing.T) {
 	}
 }
 
-// cancelled takes an answer for as good as an error: an adapter that asks nobody has nothing to interrupt.
-func (s *suite) cancelled(t *testing.T) {
-	p := s.New(t)
-	req := s.established(t, p)
-	ctx, cancel := context.WithCancel(t.Context())
-	cancel()
-	for _, op := range operations(p.Capabilities()) {
-		if err := soon(t, func() error { return op.call(ctx, p, req) }); err != nil {
-			s.fails(t, op.name, req, err, provider.Unavailable)
-		}
-	}
-}
-
 func (s *suite) concurrency(t *testing.T) {
 	p := s.New(t)
 	can := p.Capabilities()
@@ -328,6 +161,7 @@ func (s *suite) concurrency(t *testing.T) {
 		req := s.Request(t)
 		group.Go(func() {
 			for attempt := range 3 {
+				req := s.again(t, req)
 				req.IdempotencyKey = fmt.Sprintf("%s-%d", req.IdempotencyKey, attempt)
 				if err := s.life(t, p, can, req); err != nil {
 					t.Error(err)
@@ -345,8 +179,14 @@ func (s *suite) life(t *testing.T, p provider.Provider, can provider.Capabilitie
 	if err != nil {
 		return fmt.Errorf("logging in: %w", err)
 	}
-	if result.Token == nil { // a person is asked, which has a test of its own
-		return nil
+	if result.Pending != nil && s.Confirm != nil {
+		s.Confirm(t, *result.Pending)
+		if result, err = p.Poll(t.Context(), req, *result.Pending); err != nil {
+			return fmt.Errorf("polling: %w", err)
+		}
+	}
+	if result.Token == nil {
+		return errors.New("a login has given no token")
 	}
 	req.Token, req.RefreshToken = result.Token.Value, result.Token.RefreshToken
 	if s.SessionOf != nil && s.SessionOf(t, req.Token) != req.Session.ID {
@@ -361,7 +201,7 @@ func (s *suite) life(t *testing.T, p provider.Provider, can provider.Capabilitie
 			return errors.New("a new token is not active")
 		}
 	}
-	token, err := p.Renew(t.Context(), req)
+	token, err := p.Renew(t.Context(), s.again(t, req))
 	if err != nil {
 		return fmt.Errorf("renewing: %w", err)
 	}
@@ -373,60 +213,6 @@ func (s *suite) life(t *testing.T, p provider.Provider, can provider.Capabilitie
 		return fmt.Errorf("revoking: %w", err)
 	}
 	return nil
-}
-
-func (s *suite) failing(t *testing.T, on Switch, want failure) {
-	p := s.New(t)
-	req := s.established(t, p)
-	fresh := s.Request(t)
-	on(t)
-	for _, op := range slices.Repeat(operations(p.Capabilities()), max(want.rounds, 1)) {
-		if len(want.of) > 0 && !slices.Contains(want.of, op.name) {
-			continue
-		}
-		asked := req
-		if op.name == login.name {
-			asked = fresh
-		}
-		err := soon(t, func() error { return op.call(t.Context(), p, asked) })
-		s.fails(t, op.name, asked, err, want.kinds...)
-		e := provider.AsError(err)
-		if e == nil {
-			continue
-		}
-		if want.code && e.Code == "" {
-			t.Errorf("%s: the error has no code", op.name)
-		}
-		if want.retryAfter && e.RetryAfter != RetryAfter {
-			t.Errorf("%s: the error says to wait %s, want %s", op.name, e.RetryAfter, RetryAfter)
-		}
-	}
-}
-
-func (s *suite) hanging(t *testing.T, on Switch) {
-	p := s.New(t)
-	req := s.established(t, p)
-	var hasty provider.Provider
-	if s.Impatient != nil {
-		hasty = s.Impatient(t)
-	}
-	taken := on(t)
-	for _, op := range operations(p.Capabilities()) {
-		ctx, cancel := context.WithCancel(t.Context())
-		go func() {
-			select {
-			case <-taken:
-				cancel()
-			case <-ctx.Done():
-			}
-		}()
-		s.fails(t, op.name+", given up", req, soon(t, func() error { return op.call(ctx, p, req) }), provider.Unavailable)
-		cancel()
-		if hasty != nil {
-			s.fails(t, op.name+", timed out", req, soon(t, func() error { return op.call(t.Context(), hasty, req) }), provider.Unavailable)
-			<-taken
-		}
-	}
 }
 
 // asking has a person confirm, after the process that asked has died.
@@ -477,10 +263,40 @@ func (s *suite) granted(t *testing.T, p provider.Provider, req provider.Request)
 func (s *suite) established(t *testing.T, p provider.Provider) provider.Request {
 	t.Helper()
 	req := s.Request(t)
-	token := s.granted(t, p, req)
+	var token provider.Token
+	if s.Established != nil {
+		s.granted(t, p, s.Request(t)) // so that the client knows the server all the same
+		token = s.Established(t, req)
+	} else {
+		token = s.granted(t, p, req)
+	}
 	req.Token, req.RefreshToken = token.Value, token.RefreshToken
 	req.IdempotencyKey += "-next"
-	return req
+	return s.again(t, req)
+}
+
+// waiting is a login that a person has been asked to confirm.
+func (s *suite) waiting(t *testing.T, p provider.Provider) question {
+	t.Helper()
+	about := question{Request: s.Request(t)}
+	t.Run("a person is asked", func(t *testing.T) { // and nobody else, once this has ended
+		s.Scenarios[Asking](t)
+		result, err := p.Login(t.Context(), about.Request)
+		if err != nil || result.Pending == nil {
+			t.Fatalf("Login answered %+v, %v, want a Pending", result, err)
+		}
+		about.pending = *result.Pending
+	})
+	return about
+}
+
+// again is a request that is made anew with what its login was made with.
+func (s *suite) again(t testing.TB, req provider.Request) provider.Request {
+	t.Helper()
+	if s.Again == nil {
+		return req
+	}
+	return s.Again(t, req)
 }
 
 func (s *suite) usable(t *testing.T, token provider.Token) {
@@ -500,74 +316,4 @@ func (s *suite) active(t *testing.T, p provider.Provider, req provider.Request) 
 		t.Errorf("%+v is active and is not", status)
 	}
 	return status.Active
-}
-
-// fails fails the test unless an error is as every error has to be, and of a kind that fits.
-func (s *suite) fails(t *testing.T, what string, req provider.Request, err error, kinds ...provider.Kind) {
-	t.Helper()
-	var e *provider.Error
-	switch {
-	case err == nil:
-		t.Errorf("%s succeeded, want %v", what, kinds)
-		return
-	case !errors.As(err, &e):
-		t.Errorf("%s failed with %T, want a *provider.Error", what, err)
-		return
-	case !slices.Contains(kinds, e.Kind):
-		t.Errorf("%s failed with %v, want %v", what, err, kinds)
-	}
-	if utf8.RuneCountInString(e.Message) > 256 || utf8.RuneCountInString(e.Code) > 64 || strings.ContainsAny(e.Message+e.Code, "\r\n") {
-		t.Errorf("%s: code or message has several lines, or is longer than 64 or 256 characters", what)
-	}
-	if e.RetryAfter < 0 {
-		t.Errorf("%s says to wait %s", what, e.RetryAfter)
-	}
-	if reveals(texts(err), append([]string{Marker, req.Token, req.RefreshToken, req.AuthToken}, s.Secrets...)...) {
-		t.Errorf("%s: a secret, or a body, stands in the error", what)
-	}
-}
-
-// texts is everything that an error and all its causes print.
-func texts(err error) string {
-	if err == nil {
-		return ""
-	}
-	text := fmt.Sprintf("%s\n%v\n%+v\n", err.Error(), err, err)
-	switch wrapped := err.(type) { //nolint:errorlint // every link of the chain is looked at by itself
-	case interface{ Unwrap() error }:
-		text += texts(wrapped.Unwrap())
-	case interface{ Unwrap() []error }:
-		for _, cause := range wrapped.Unwrap() {
-			text += texts(cause)
-		}
-	}
-	return text
-}
-
-// reveals tells whether a text has a part of a secret in it.
-func reveals(text string, secrets ...string) bool {
-	for _, secret := range secrets {
-		for i := 0; i+window <= len(secret); i++ {
-			if strings.Contains(text, secret[i:i+window]) {
-				return true
-			}
-		}
-	}
-	return false
-}
-
-// soon fails the test unless a call returns within patience.
-func soon(t *testing.T, call func() error) error {
-	t.Helper()
-	done := make(chan error, 1)
-	go func() { done <- call() }()
-	timer := time.NewTimer(patience)
-	defer timer.Stop()
-	select {
-	case err := <-done:
-		return err
-	case <-timer.C:
-		t.Fatalf("the call has not returned after %s", patience)
-		return nil
-	}
 }

@@ -12,12 +12,15 @@ import (
 	v1 "terminals.dev/session-controller/api/v1"
 	"terminals.dev/session-controller/internal/provider"
 	"terminals.dev/session-controller/internal/provider/providertest"
+	"terminals.dev/session-controller/internal/provider/webhook"
 )
 
 func TestConformance(t *testing.T) {
 	h := newHook(t)
 	providertest.Run(t, providertest.Harness{
-		New:       func(t testing.TB) provider.Provider { return h.client(t) },
+		New: func(t testing.TB) provider.Provider {
+			return h.client(t, func(c *webhook.Config) { c.Timeout = time.Minute })
+		},
 		Impatient: func(t testing.TB) provider.Provider { return h.client(t, hasty) },
 		Request:   func(testing.TB) provider.Request { return request() },
 		Secrets:   []string{bearer},
@@ -175,7 +178,7 @@ func (h *hook) leaking(t testing.TB) <-chan struct{} {
 				t.Error(err)
 				return true
 			}
-			_, _ = fmt.Fprintf(conn, "%s\r\n\r\n", all)
+			_, _ = fmt.Fprintf(conn, "%s\r\n\r\n", strings.ReplaceAll(all, " ", "-")) // a line that is quoted as a whole
 			_ = conn.Close()
 		case 4:
 			respond(w, &v1.SessionReviewResponse{UID: q.UID, Result: v1.ReviewBanned, Error: words})

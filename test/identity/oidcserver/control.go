@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"html"
 	"net/http"
+	"slices"
 	"time"
 
 	"github.com/go-jose/go-jose/v4"
@@ -31,6 +32,7 @@ func formOf(ctx context.Context) map[string][]string {
 //	PUT  /test/clients/{id}/keys             publishes a client's key, a JWK
 //	POST /test/token?user=...&scope=...      an access token of that user, as some application has it
 //	GET  /test/count                         how many tokens are alive: {"access": 1, "refresh": 0}
+//	GET  /test/grants?scope=...              how many grants with that scope have a token that is alive: 1
 func (s *store) handler(provider op.OpenIDProvider) http.Handler {
 	mux := http.NewServeMux()
 	mux.Handle("/", http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -100,7 +102,25 @@ func (s *store) handler(provider op.OpenIDProvider) http.Handler {
 		defer s.mu.Unlock()
 		json.NewEncoder(w).Encode(map[string]int{"access": len(s.access), "refresh": len(s.refresh)})
 	})
+	mux.HandleFunc("GET /test/grants", func(w http.ResponseWriter, r *http.Request) {
+		json.NewEncoder(w).Encode(s.grants(r.FormValue("scope")))
+	})
 	return mux
+}
+
+// grants counts those with a scope. A refresh token is of the same one as the access token that came with it.
+func (s *store) grants(scope string) int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	alive := map[*grant]bool{}
+	for _, tokens := range []map[string]*grant{s.access, s.refresh} {
+		for _, g := range tokens {
+			if slices.Contains(g.scopes, scope) {
+				alive[g] = true
+			}
+		}
+	}
+	return len(alive)
 }
 
 // banned is whether a refresh token is one of a user who is.
