@@ -51,8 +51,8 @@ func misconfigured(cause error, format string, args ...any) *provider.Error {
 
 // unreached tells what a request without an answer means. what names the endpoint.
 func unreached(err error, what string) *provider.Error {
-	if known, ok := errors.AsType[*provider.Error](err); ok { // from whoever dials
-		return &provider.Error{Kind: known.Kind, Code: known.Code, Message: known.Message, RetryAfter: known.RetryAfter}
+	if known, ok := errors.AsType[*provider.Error](err); ok { // from whoever dials, or gives leave
+		return &provider.Error{Kind: known.Kind, Code: known.Code, Message: known.Message, RetryAfter: known.RetryAfter, Err: known.Err}
 	}
 	var (
 		unverified *tls.CertificateVerificationError

@@ -1,6 +1,7 @@
 package oauth2_test
 
 import (
+	"context"
 	"crypto"
 	"crypto/ecdsa"
 	"crypto/ed25519"
@@ -355,9 +356,48 @@ func TestNoRedirectIsFollowed(t *testing.T) {
 func TestRequestsAreCounted(t *testing.T) {
 	s := newIDP(t)
 	sent := 0
-	p := s.provider(t, func(c *oauth2.Config) { c.OnRequest = func() { sent++ } })
+	p := s.provider(t, func(c *oauth2.Config) {
+		c.OnRequest = func(context.Context) error {
+			sent++
+			return nil
+		}
+	})
 	login(t, p, session())
 	want(t, "requests told of", sent, len(s.asked))
+}
+
+func TestARequestThatIsNotToGoOutDoesNot(t *testing.T) {
+	s := newIDP(t)
+	no := &provider.Error{Kind: provider.Busy, Message: "not now"}
+	for name, of := range map[string]int{"discovery": 0, "the token endpoint": 1} {
+		left := of
+		p := s.provider(t, func(c *oauth2.Config) {
+			c.OnRequest = func(context.Context) error {
+				if left--; left < 0 {
+					return no
+				}
+				return nil
+			}
+		})
+		before := len(s.asked)
+		_, err := p.Login(t.Context(), session())
+		wantError(t, err, provider.Busy, "")
+		want(t, "the message of "+name, provider.AsError(err).Message, no.Message)
+		want(t, "requests before "+name, len(s.asked)-before, of)
+	}
+}
+
+// Waiting for leave is not the server's doing.
+func TestARequestThatWaitsBeforeItGoesOutHasItsTimeStill(t *testing.T) {
+	s := newIDP(t)
+	p := s.provider(t, func(c *oauth2.Config) {
+		c.Timeout = 500 * time.Millisecond
+		c.OnRequest = func(context.Context) error {
+			time.Sleep(c.Timeout)
+			return nil
+		}
+	})
+	login(t, p, session())
 }
 
 func TestPlainHTTPIsForThoseWhoAllowIt(t *testing.T) {

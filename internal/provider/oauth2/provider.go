@@ -62,8 +62,10 @@ type Config struct {
 	AllowHTTP bool
 	// Timeout bounds each request; default: 10s.
 	Timeout time.Duration
-	// OnRequest, where it is set, is told of each request that goes out: one call of the Provider may take several.
-	OnRequest func()
+	// OnRequest, where it is set, is asked before each request goes out: one call of the Provider may take several. It may keep the request
+	// waiting, which does not count as the server's time, and its error, where it is a *provider.Error, is the answer. The context is that
+	// of the call which brings the request about; what others wait for as well, such as discovery, is not interrupted with it.
+	OnRequest func(ctx context.Context) error
 	// Known is what the server was last known to do, and holds until it has been discovered.
 	Known Features
 }

@@ -183,7 +183,7 @@ func (p *Provider) read(ctx context.Context, s *server, req provider.Request, go
 func checkTokens(got *oauth2.Token) error {
 	for _, token := range []string{got.AccessToken, got.RefreshToken} {
 		if len(token) > maxToken {
-			return misconfigured(nil, "the server gave a token of more than %d bytes", maxToken)
+			return misconfigured(nil, "the server gave a token of more than %d bytes: have it issue smaller ones", maxToken)
 		}
 		if strings.ContainsFunc(token, func(r rune) bool { return r < ' ' || r > '~' }) {
 			return misconfigured(nil, "the server gave a token with characters that RFC 6749 does not allow")

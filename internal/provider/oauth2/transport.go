@@ -2,6 +2,7 @@ package oauth2
 
 import (
 	"bytes"
+	"context"
 	"crypto/tls"
 	"crypto/x509"
 	"errors"
@@ -37,7 +38,6 @@ func newHTTPClient(config Config, skew *skew) (*http.Client, error) {
 		}
 	}
 	return &http.Client{
-		Timeout:       config.Timeout,
 		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
 		Transport: &transport{
 			base: &http.Transport{
@@ -50,6 +50,7 @@ func newHTTPClient(config Config, skew *skew) (*http.Client, error) {
 			},
 			allowHTTP: config.AllowHTTP,
 			onRequest: config.OnRequest,
+			timeout:   config.Timeout,
 			skew:      skew,
 		},
 	}, nil
@@ -59,7 +60,8 @@ func newHTTPClient(config Config, skew *skew) (*http.Client, error) {
 type transport struct {
 	base      *http.Transport
 	allowHTTP bool
-	onRequest func()
+	onRequest func(ctx context.Context) error
+	timeout   time.Duration
 	skew      *skew
 }
 
@@ -68,12 +70,17 @@ func (t *transport) RoundTrip(req *http.Request) (*http.Response, error) {
 	if req.URL.Scheme != "https" && !t.allowHTTP {
 		return nil, errPlainHTTP
 	}
-	req = req.Clone(req.Context())
+	if t.onRequest != nil {
+		if err := t.onRequest(req.Context()); err != nil {
+			return nil, err
+		}
+	}
+	// The time starts here, and not in the client: what a request waits for before it goes out is not the server's doing.
+	ctx, cancel := context.WithTimeout(req.Context(), t.timeout)
+	defer cancel()
+	req = req.Clone(ctx)
 	req.Header.Set("Accept", "application/json")
 	req.Header.Set("User-Agent", "terminal-session-controller")
-	if t.onRequest != nil {
-		t.onRequest()
-	}
 	resp, err := t.base.RoundTrip(req)
 	if err != nil {
 		return nil, err
