@@ -46,6 +46,10 @@ const (
 	ReasonProviderMisconfigured = "ProviderMisconfigured"
 	// ReasonAuthTokenMissing means: the auth token is not there, is empty, or has expired.
 	ReasonAuthTokenMissing = "AuthTokenMissing"
+	// ReasonUserInteraction means: a person must confirm the login.
+	ReasonUserInteraction = "UserInteraction"
+	// ReasonAborted means: the person who was to confirm the login denied it, or did not confirm it in time.
+	ReasonAborted = "Aborted"
 	// ReasonRenewalRejected means: the provider refuses to renew the token, which is still valid.
 	ReasonRenewalRejected = "RenewalRejected"
 	// ReasonGrantDead means: what renewals rested on is over at the provider.
@@ -110,7 +114,15 @@ const (
 const (
 	// ReasonReady means: the provider can issue tokens.
 	ReasonReady = "Ready"
-	// ReasonUnsupported means: this version of the controller has no adapter for the provider's kind.
+	// ReasonDiscoveryFailed means: the metadata of the provider's server cannot be had, or cannot be used.
+	ReasonDiscoveryFailed = "DiscoveryFailed"
+	// ReasonCertificateUnknown means: the certificate of the provider's server is not trusted, or is another's.
+	ReasonCertificateUnknown = "CertificateUnknown"
+	// ReasonCredentialsMissing means: a Secret that the provider names, or the key in it, is not there or is empty.
+	ReasonCredentialsMissing = "CredentialsMissing"
+	// ReasonCredentialsRefused means: the provider's server refuses the controller's credentials, or they are unusable.
+	ReasonCredentialsRefused = "CredentialsRefused"
+	// ReasonUnsupported means: this version has no adapter for such a provider.
 	ReasonUnsupported = "Unsupported"
 	// ReasonSigningKeyMissing means: a signing key that status.keyIDs records is gone.
 	ReasonSigningKeyMissing = "SigningKeyMissing"

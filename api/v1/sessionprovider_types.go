@@ -414,10 +414,11 @@ type ErrorMapping struct {
 
 // WebhookProvider is an HTTPS server that answers SessionReviews.
 type WebhookProvider struct {
-	// url takes the reviews: https, without fragment, up to 2048 characters.
+	// url takes the reviews: https, without user and fragment, up to 2048
+	// characters.
 	// +kubebuilder:validation:MinLength=1
 	// +kubebuilder:validation:MaxLength=2048
-	// +kubebuilder:validation:XValidation:rule="isURL(self) && url(self).getScheme() == 'https' && url(self).getHost() != '' && !self.contains('#')",message="must be an https URL without fragment, such as https://handler.example.com/sessions"
+	// +kubebuilder:validation:XValidation:rule="isURL(self) && url(self).getScheme() == 'https' && url(self).getHost() != '' && !self.contains('#') && !self.contains('@')",message="must be an https URL without user and fragment, such as https://handler.example.com/sessions"
 	// +required
 	URL string `json:"url,omitempty"`
 
@@ -431,6 +432,12 @@ type WebhookProvider struct {
 	// authentication is how the controller proves itself to the server.
 	// +optional
 	Authentication *WebhookAuthentication `json:"authentication,omitempty"`
+
+	// introspection says how often the handler is asked, by the operation Check,
+	// whether tokens still hold.
+	// +default={"interval": "5m"}
+	// +optional
+	Introspection Introspection `json:"introspection,omitzero"`
 
 	// timeoutSeconds is how long one review may take: 1 to 30, default 10.
 	// +default=10

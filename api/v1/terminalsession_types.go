@@ -366,9 +366,12 @@ type TokenSpec struct {
 
 	// secretName is the Secret that keeps the token, in the session's namespace;
 	// default: the session's name with -token. Changing it moves the Secret. A
-	// Secret of that name that is not the session's is never touched.
+	// Secret of that name that is not the session's is never touched. Names that
+	// end with -grant are those of the Secrets in which the controller keeps
+	// refresh tokens and device codes.
 	// +kubebuilder:validation:MinLength=1
 	// +kubebuilder:validation:MaxLength=253
+	// +kubebuilder:validation:XValidation:rule="!self.endsWith('-grant')",message="must not end with -grant, which is how the names of the controller's own Secrets end: choose another name, such as till-07-token"
 	// +kubebuilder:validation:XValidation:rule="self.matches('^[a-z0-9]([-a-z0-9]*[a-z0-9])?([.][a-z0-9]([-a-z0-9]*[a-z0-9])?)*$')",message="must be a DNS name, since it names a Secret: lower-case letters, digits, '-' or '.', such as till-07-token"
 	// +optional
 	SecretName string `json:"secretName,omitempty"`
@@ -745,6 +748,11 @@ type Binding struct {
 	// purpose is what the login was for: Login, Registration or AppLogin.
 	// +optional
 	Purpose Purpose `json:"purpose,omitempty"`
+
+	// providerRef is the provider that the session was established by, where it
+	// is to be told when the session is over.
+	// +optional
+	ProviderRef *ProviderReference `json:"providerRef,omitempty"`
 
 	// silentSince is the terminal's last report before its link was lost. The
 	// next login waits for another one.

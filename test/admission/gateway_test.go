@@ -49,7 +49,7 @@ func statusProperties(t *testing.T) map[string]any {
 func sample(t *testing.T, schema map[string]any, number int) any {
 	t.Helper()
 	if values, ok := schema["enum"].([]any); ok {
-		return values[number]
+		return values[number%len(values)]
 	}
 	switch schema["type"] {
 	case "object":
@@ -68,7 +68,7 @@ func sample(t *testing.T, schema map[string]any, number int) any {
 		if schema["format"] == "date-time" {
 			return fmt.Sprintf("2026-01-02T03:04:0%dZ", number)
 		}
-		return fmt.Sprintf("Sample%d", number)
+		return fmt.Sprintf("sample%d", number)
 	}
 	t.Fatalf("there is no sample of the type %v", schema["type"])
 	return nil
