@@ -60,6 +60,17 @@ func IdentityFits(s *v1.TerminalSession, email string) bool {
 	return userEmail(s) == "" || email == "" || sameEmail(userEmail(s), email)
 }
 
+// SamePerson is whether a renewal may come back for a user with the given e-mail and subject: the one who is logged in, by either of the
+// two, since an address may change. What a provider does not say again is not compared.
+func SamePerson(s *v1.TerminalSession, email, subject string) bool {
+	was := s.Status.User
+	if was == nil {
+		return true
+	}
+	bySubject, byEmail := subject != "" && was.Subject != "", email != "" && was.Email != ""
+	return bySubject && subject == was.Subject || byEmail && sameEmail(was.Email, email) || !bySubject && !byEmail
+}
+
 // sameEmail compares without regard to the case of ASCII letters. Unicode's folding would take other letters for some of them.
 func sameEmail(a, b string) bool { return lower(a) == lower(b) }
 

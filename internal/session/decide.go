@@ -26,6 +26,8 @@ type Decision struct {
 	Code string
 	// Silent is set where nothing is to be reported, since the object is going.
 	Silent bool
+	// Confirming is set where a login goes on waiting for a person.
+	Confirming bool
 }
 
 // A rule looks at one thing and either decides or passes on.
@@ -47,7 +49,9 @@ var rules = [...]rule{
 	lost,
 	move,
 	renew,
+	check,
 	rest,
+	confirming,
 	leftover,
 	unheard,
 	nameTaken,
@@ -133,14 +137,14 @@ func adopt(in Input, _ time.Time) (Decision, bool) {
 	return Decision{Action: ActionAdopt, Phase: v1.PhaseEstablished}, true
 }
 
-// newest is the last attempt that a token came from which status does not know; zero where there is none.
+// newest is the last attempt that something came from which is in a Secret and status may not know of; zero where there is none.
 func newest(in Input) (attempt int64) {
 	for _, found := range []Secret{in.Secret, in.Target} {
 		if found.State == SecretNewer {
 			attempt = max(attempt, found.Issued.Attempt)
 		}
 	}
-	return attempt
+	return max(attempt, in.Grant.Attempt)
 }
 
 // newer is the token that status does not know yet, or nil.
@@ -270,6 +274,16 @@ func rest(in Input, now time.Time) (Decision, bool) {
 		return Decision{}, false
 	}
 	return Decision{Action: ActionNone, Phase: phaseOf(s, now), Why: there(in, s.Status.Token.SecretName, s.Status.Token.ExpiresAt.Time)}, true
+}
+
+// check: now and then the provider is asked whether it still honours the token, since nobody tells of a user who was signed out there.
+func check(in Input, now time.Time) (Decision, bool) {
+	d, ok := rest(in, now)
+	if !ok || !in.CheckDue || in.Provider.Problem.Reason != "" || d.Phase != v1.PhaseEstablished {
+		return Decision{}, false
+	}
+	d.Action = ActionCheck
+	return d, true
 }
 
 // leftover: there is no session, so none of its own Secrets is to be left either.

@@ -113,7 +113,7 @@ var keptSecrets = []class{
 	{"Secret taken", func(w *world) { *w.find(place) = secret{name: place, version: "theirs", foreign: true} }},
 	{"Secret taken, refreshable", func(w *world) {
 		*w.find(place) = secret{name: place, version: "theirs", foreign: true}
-		w.refreshToken = true
+		refreshable(w)
 	}},
 }
 
@@ -212,6 +212,55 @@ var (
 	}
 )
 
+// What there is where a person has to confirm the login, and what may be found in a grant's Secret.
+var (
+	persons = []class{
+		{"a person must confirm", func(w *world) { w.person = true }},
+		{"a person must confirm, and a refresh token comes along", func(w *world) { w.person, w.refreshes = true, true }},
+	}
+	// flows are the statuses of sessions whose login waits for a person.
+	flows = []class{
+		{"waiting for a person", waitingSince(5 * time.Minute)},
+		{"waiting for a person, over its time", waitingSince(time.Hour)},
+		{"waiting for a person, poll failed, waiting", pollFailed(5*time.Minute, time.Minute)},
+		{"waiting for a person, poll failed, wait over", pollFailed(5*time.Minute, -time.Minute)},
+		{"waiting for a person, over its time, poll failed", pollFailed(time.Hour, time.Minute)},
+		{"waiting for a person, stalled by its provider before", sequence(waitingSince(5*time.Minute), func(w *world) {
+			w.stalls(v1.ReasonProviderNotReady)
+			w.look()
+			w.provider = session.Provider{Version: provider}
+		})},
+	}
+	nextPolls = []class{
+		{"poll due", nothing},
+		{"poll not due", func(w *world) { w.nextPoll = today.Add(3 * time.Second) }},
+		{"restarted", (*world).restart},
+	}
+	// newGrants is what may be found beside a session that has no token, and keptGrants beside one that has.
+	newGrants = []class{
+		{"grant as it was", nothing},
+		{"no grant", noGrant},
+		{"device code of an earlier attempt", grantOf(session.GrantDeviceCode, -1, -1)},
+		{"device code unrecorded", grantOf(session.GrantDeviceCode, 1, 1)},
+		{"refresh token unrecorded", grantOf(session.GrantRefreshToken, 0, 1)},
+		{"refresh token of before", grantOf(session.GrantRefreshToken, 0, 0)},
+	}
+	keptGrants = []class{
+		{"no grant", noGrant},
+		{"refresh token", refreshable},
+		{"refresh token, secure login", sequence(refreshable, func(w *world) { w.secureLogin = true })},
+		{"refresh token of an earlier session", grantOf(session.GrantRefreshToken, -1, -1)},
+		{"refresh token unrecorded", func(w *world) { refreshable(w); w.grant.Attempt++ }},
+		{"refresh token unrecorded, of another session", grantOf(session.GrantRefreshToken, 1, 1)},
+		{"device code that was used", grantOf(session.GrantDeviceCode, 0, 0)},
+		{"device code unrecorded", grantOf(session.GrantDeviceCode, 1, 1)},
+	}
+	dueChecks = []class{
+		{"no check due", nothing},
+		{"check due", func(w *world) { w.checkDue = true }},
+	}
+)
+
 // terminalBan and userBan are two bans: one on the terminal, and one on the user who has the session, but for another.
 var (
 	terminalBan = &v1.SessionBan{
@@ -230,6 +279,36 @@ var (
 		Status:     v1.SessionLogoutStatus{StartedAt: new(metav1.NewTime(today))},
 	}
 )
+
+// waitingSince began a login that a person has to confirm, that long ago.
+func waitingSince(ago time.Duration) func(*world) {
+	return func(w *world) { w.person = true; loginAt(w, today.Add(-ago)); w.nextPoll = today }
+}
+
+func pollFailed(ago, wait time.Duration) func(*world) {
+	return func(w *world) {
+		waitingSince(ago)(w)
+		w.now, w.nextPoll = today.Add(time.Minute-ago), time.Time{}
+		busy(w)
+		notBefore(w, wait)
+		w.nextPoll = today
+	}
+}
+
+func noGrant(w *world) { w.grant = session.Grant{} }
+
+// grantOf puts a grant there whose session and attempt are so far from those that status tells of.
+func grantOf(kind session.GrantKind, sessions, attempts int64) func(*world) {
+	return func(w *world) {
+		number := session.NextAttempt(w.s) - 1
+		w.grant = session.Grant{Kind: kind, SessionID: sessionName(number + sessions), Attempt: max(number+attempts, 0)}
+	}
+}
+
+// some are those of the classes that have one of the names.
+func some(classes []class, names ...string) []class {
+	return slices.DeleteFunc(slices.Clone(classes), func(c class) bool { return !slices.Contains(names, c.name) })
+}
 
 func ban(b v1.Ban) func(*world) { return func(w *world) { w.bans = []v1.Ban{b} } }
 func signOut(w *world)          { w.logout = everybodyOut }
@@ -336,6 +415,9 @@ func TestEveryInput(t *testing.T) {
 	if raceEnabled {
 		t.Log("with the race detector, one input in 29 is looked at: there is nothing concurrent here")
 	}
+	found := some(newSecrets, "Secret absent", "Secret newer", "Secret altered")
+	kept := some(keptSecrets, "Secret current", "Secret absent", "Secret altered", "Secret newer, same session", "Secret newer, another session", "Secret taken")
+	nobody := []class{{"spec names anna", nothing}, {"spec names nobody", func(w *world) { w.s.Spec.User = nil }}}
 	var all []*checker
 	t.Run("of sessions", func(t *testing.T) {
 		run := func(name string, dimensions ...[]class) {
@@ -372,6 +454,18 @@ func TestEveryInput(t *testing.T) {
 		run("finished", kinds[:1], withoutToken, desires, newSecrets, problems[:1], requests, anyUsers, times, orders[:2])
 		run("finished now", kinds, tokens, desires, keptSecrets, requests, orders, times[2:])
 		run("finished before it began", kinds[:1], withoutToken, desires, newSecrets, problems[:1], requests, users, orders[1:], times[2:])
+		// A login that waits for a person is one more thing that may stand where there is no token, and a grant lies beside the other Secrets.
+		run("waiting for a person", kinds[:1], flows, newSecrets, problems, requests, users, newGrants, nextPolls, persons)
+		run("waiting for a person, OnRequest and OneShot", kinds[1:], flows, newSecrets[:2], problems[:1], requests, newGrants, nextPolls, persons)
+		run("waiting for a person, under orders", kinds[:1], flows, desires, found, requests, anyUsers, orders[1:], newGrants, nextPolls[:1])
+		run("waiting for a person, with late orders", kinds[:1], nobody, flows, requests, orders[:1], lates, newGrants, nextPolls, persons)
+		run("waiting for a person, going", kinds[:1], flows, desires, newSecrets, orders[:4], goings, newGrants, nextPolls[:1])
+		run("a grant without a session", kinds[:1], withoutToken, desires, found, problems[:2], requests, newGrants[1:], persons)
+		run("a grant without a session, going", kinds[:1], withoutToken, orders[:4], goings, newGrants[1:])
+		run("a grant beside a token", kinds[:1], tokens, renewals[:3], desires[:1], kept, targets[:2], problems[:2], requests, keptGrants, dueChecks, persons[:1])
+		run("a grant beside a token, OnRequest and OneShot", kinds[1:], tokens, renewals[:2], desires[:1], kept, problems[:2], requests, keptGrants, dueChecks)
+		run("a grant beside a token, under orders", kinds[:1], tokens, desires, kept, requests[3:], orders, specs, keptGrants, dueChecks)
+		run("a grant beside a token, going", kinds[:1], tokens[:1], kept, goings, keptGrants)
 	})
 
 	total := checker{reached: map[string]int{}}
@@ -387,7 +481,7 @@ func TestEveryInput(t *testing.T) {
 		"NotLoggedIn, SignedOut", "NotLoggedIn, Invalidated", "NotLoggedIn, Finished", "NotLoggedIn, Aborted", "NotLoggedIn, Rejected",
 		// Holds stay beside a ban in force.
 		"Terminated, SignedOut", "Terminated, Invalidated", "Terminated, Finished", "Terminated, Aborted", "Terminated, Rejected",
-		"removed",
+		"removed", waitsForPerson,
 	} {
 		if total.reached[state] == 0 && !t.Failed() {
 			t.Errorf("no case leads to %s", state)
@@ -423,7 +517,7 @@ func (c *checker) enumerate(t *testing.T, w *world, names []string, dimensions .
 	for _, class := range dimensions[0] {
 		next := w.clone()
 		class.make(next)
-		next.now, next.answer, next.logins, next.renewals = today, nil, 0, 0
+		next.now, next.answer, next.logins, next.renewals, next.polls, next.checks = today, nil, 0, 0, 0, 0
 		c.enumerate(t, next, append(names, class.name), dimensions[1:]...)
 	}
 }
@@ -434,15 +528,18 @@ func (c *checker) input(t *testing.T, w *world, names []string) {
 	if raceEnabled && c.inputs%29 != 0 {
 		return
 	}
-	for _, answer := range answers {
-		if w.s.Spec.Relogin == v1.ReloginOnRequest && answer != nil && answer.Kind != session.FailureGrantDead {
+	for _, answer := range w.answers() {
+		if w.s.Spec.Relogin == v1.ReloginOnRequest && answer != nil && answer != confirmed && answer.Kind != session.FailureGrantDead {
 			continue // what relogin says is asked for a dead grant alone
 		}
 		try := *w
 		try.answer = answer
+		if answer == confirmed {
+			try.answer, try.confirmed = nil, true
+		}
 		c.cases++
 		if problem := c.walk(&try, answer == nil); problem != "" {
-			what := "a token"
+			what := "a token, or that a person must confirm"
 			if answer != nil {
 				what = string(answer.Kind)
 			}
@@ -457,6 +554,20 @@ func (c *checker) input(t *testing.T, w *world, names []string) {
 		}
 	}
 }
+
+// confirmed stands for a token that comes since a person has confirmed the login.
+var confirmed = &session.Failure{Kind: "confirmed"}
+
+// answers are what the provider may say.
+func (w *world) answers() []*session.Failure {
+	if w.person {
+		return append(answers[:len(answers):len(answers)], confirmed)
+	}
+	return answers
+}
+
+// waitsForPerson names, beside the states, that of a login which a person has to confirm.
+const waitsForPerson = "Establishing, waiting for a person"
 
 // walk goes on until nothing more happens, and returns what is wrong.
 func (c *checker) walk(w *world, first bool) string {
@@ -480,7 +591,8 @@ func (c *checker) walk(w *world, first bool) string {
 		// While the session waits for its next attempt, what needs no provider may wait with it.
 		harmless := st.decision.Action == session.ActionNone || st.decision.Action == session.ActionMove
 		waiting := before.Status.Attempt != nil && before.Status.Attempt.NotBefore != nil && wake.Equal(before.Status.Attempt.NotBefore.Time)
-		woken := !wake.IsZero() && !wake.After(w.now.Add(time.Second)) || harmless && waiting
+		paced := st.decision.Action == session.ActionCheck || st.decision.Action == session.ActionPoll // by the reconciler
+		woken := !wake.IsZero() && !wake.After(w.now.Add(time.Second)) || harmless && waiting || paced
 		if !atRest && !heard && !woken {
 			return fmt.Sprintf("step %d, %s, is due at once, and nothing makes anybody look: the session is looked at again at %v", n, st.decision.Action, wake)
 		}
@@ -490,6 +602,9 @@ func (c *checker) walk(w *world, first bool) string {
 		}
 		if !going {
 			c.reached[state(&st.after)]++
+			if interaction(&st.after) {
+				c.reached[waitsForPerson]++
+			}
 		}
 		if atRest && going {
 			return ""
@@ -503,7 +618,7 @@ func (c *checker) walk(w *world, first bool) string {
 		if n == len(been) {
 			return "it does not come to rest"
 		}
-		been[n] = st.after.SessionID + state(&st.after) + readiness(&st.after)
+		been[n] = st.after.SessionID + state(&st.after) + readiness(&st.after) + codeIn(&st.after)
 		if !going && n > 2 && been[n] == been[n-2] && been[n] != been[n-1] {
 			return "it goes to and fro between " + been[n-1] + " and " + been[n]
 		}
@@ -526,7 +641,7 @@ func pure(w *world) string {
 		return ""
 	}
 	switch d.Action {
-	case session.ActionLogin, session.ActionRenew, session.ActionMove:
+	case session.ActionLogin, session.ActionRenew, session.ActionMove, session.ActionPoll:
 		out.Failure = answers[1]
 	}
 	if one, two := session.Report(in, d, out, w.now), session.Report(copied, d, out, w.now); !same(&one, &two) {
@@ -544,10 +659,19 @@ func unrest(w *world, s *v1.TerminalSession) string {
 	if at := removal(s); !at.IsZero() && !w.now.Before(at) {
 		return "it is finished and its time is over, and it is not removed"
 	}
+	if problem := leftGrant(w, &s.Status); problem != "" {
+		return problem
+	}
+	if interaction(&s.Status) && !wake.IsZero() && wake.After(s.Status.Flow.ExpiresAt.Time) || interaction(&s.Status) && wake.IsZero() && s.Spec.DesiredState == v1.LoggedIn {
+		return "nobody looks when the code is over"
+	}
 	if wake.IsZero() {
 		return ""
 	}
 	named := []time.Time{removal(s)}
+	if interaction(&s.Status) {
+		named = append(named, s.Status.Flow.ExpiresAt.Time)
+	}
 	if a := s.Status.Attempt; a != nil && a.NotBefore != nil {
 		named = append(named, a.NotBefore.Time)
 	}
@@ -563,15 +687,22 @@ func unrest(w *world, s *v1.TerminalSession) string {
 	return ""
 }
 
-// owns is whether a Secret of the session's is there.
-func (w *world) owns() bool {
+// refreshable is whether there is a refresh token of the session.
+func (w *world) refreshable() bool {
+	return w.grant.Kind == session.GrantRefreshToken && w.grant.SessionID == w.s.Status.SessionID
+}
+
+// owns is whether a Secret of the session's is there, and ownsToken whether one for a token is.
+func (w *world) owns() bool { return w.grant.Kind != "" || w.ownsToken() }
+
+func (w *world) ownsToken() bool {
 	return slices.ContainsFunc(w.secrets[:], func(s secret) bool { return s.name != "" && !s.foreign })
 }
 
 // broken is the promise that one step has broken, if it has.
 func broken(before *v1.TerminalSession, w *world, st *step, going bool) string {
 	promises := []func(*v1.TerminalSession, *world, *step) string{
-		asking, ending, ordered, taking, leaving, shape, counting, remembering, conditions, limits,
+		asking, pacing, ending, ordered, taking, leaving, shape, waitsFor, checked, counting, remembering, conditions, limits,
 	}
 	switch {
 	case going:
@@ -621,6 +752,8 @@ func asking(before *v1.TerminalSession, w *world, st *step) string {
 		return "a renewal before its time"
 	case st.call == session.ActionLogin && was.Token != nil && st.seen.Secret.State == session.SecretCurrent:
 		return "a login beside a session that is there"
+	case st.call == session.ActionLogin && isAwaited(before, w, st) && !requested:
+		return "a login beside one that a person may still confirm"
 	case w.asked() > 2:
 		return "the provider is asked again and again"
 	}
@@ -631,13 +764,13 @@ func asking(before *v1.TerminalSession, w *world, st *step) string {
 func ending(before *v1.TerminalSession, w *world, st *step) string {
 	now := &st.after
 	switch {
-	case now.Token == nil && w.owns():
-		return "a Secret is left without its session"
+	case now.Token == nil && w.owns() && !w.awaits(now) && !unkept(st):
+		return "a Secret is left without its session, or the login that it is for"
 	case before.Spec.DesiredState == v1.LoggedOut && st.in.Ban == nil && (state(now) != "NotLoggedIn" || readiness(now) != "True LoggedOut"):
 		return "LoggedOut is wanted, and it is not"
 	case now.Token != nil && before.Spec.Type == v1.OneShot && !w.now.Before(now.Token.ExpiresAt.Time) && st.decision.Action != session.ActionAdopt && st.decision.Action != session.ActionMove:
 		return "a OneShot session outlives its token"
-	case now.Token != nil && !w.refreshToken && w.find(now.Token.SecretName) == nil:
+	case now.Token != nil && !w.refreshable() && w.find(now.Token.SecretName) == nil:
 		return "a session without its Secret"
 	}
 	return ""
@@ -686,6 +819,9 @@ func shape(before *v1.TerminalSession, w *world, st *step) string {
 	if now.Phase == v1.PhaseTerminated {
 		flow, history = v1.FlowError, v1.HistoryError
 	}
+	if now.Phase == v1.PhaseEstablishing && interaction(now) {
+		flow = v1.FlowUserInteraction
+	}
 	if now.Flow == nil || now.Flow.State != flow || now.History != history {
 		return fmt.Sprintf("flow and history are not %s and %q", flow, history)
 	}
@@ -698,7 +834,13 @@ func counting(before *v1.TerminalSession, w *world, st *step) string {
 	if token := st.seen.Secret; st.ended && !st.decision.Silent && token.State == session.SecretNewer && number < token.Issued.Attempt {
 		return "a token's Secret goes, and its attempt is not counted: the next would have its number"
 	}
+	if st.ended && !st.decision.Silent && number < st.seen.Grant.Attempt {
+		return "a grant goes, and its attempt is not counted: the next would have its number"
+	}
+	failed := st.outcome.Failure
 	switch {
+	case st.call == session.ActionCheck && failed == nil:
+	case st.call == session.ActionPoll && !st.discarded && (st.outcome.Pending != nil || failed != nil && !failed.EndsLogin()):
 	case st.call != "": // a token that comes late counts as well
 		number++
 	case st.decision.Action == session.ActionAdopt:
@@ -712,7 +854,7 @@ func counting(before *v1.TerminalSession, w *world, st *step) string {
 	if got := session.NextAttempt(&v1.TerminalSession{Status: *now}) - 1; got != number {
 		return fmt.Sprintf("attempt.number is %d, want %d", got, number)
 	}
-	if failed := st.outcome.Failure; failed != nil && now.Attempt.NotBefore != nil {
+	if failed != nil && now.Attempt.NotBefore != nil {
 		if wait := now.Attempt.NotBefore.Sub(w.now); wait < time.Second || wait < failed.RetryAfter {
 			return fmt.Sprintf("after %s the next attempt is due in %s", failed.Kind, wait)
 		}
@@ -795,7 +937,7 @@ func conditions(before *v1.TerminalSession, _ *world, st *step) string {
 	case "Terminated, SignedOut", "Terminated, Invalidated", "Terminated, Finished", "Terminated, Aborted", "Terminated, Rejected":
 		fits = is == "True BanInForce"
 	case "Establishing":
-		fits = reconciling != "" && reason != v1.ReasonEstablished && reason != v1.ReasonLoggedOut
+		fits = reconciling != "" && reason != v1.ReasonEstablished && reason != v1.ReasonLoggedOut && (reason != v1.ReasonUserInteraction || interaction(now))
 	case "TokenExpired":
 		fits = readyStatus == metav1.ConditionFalse && reason != v1.ReasonEstablished
 	case "NotLoggedIn":
@@ -805,7 +947,7 @@ func conditions(before *v1.TerminalSession, _ *world, st *step) string {
 	if !fits {
 		return state(now) + " and Ready " + is
 	}
-	if st.outcome.Failure != nil && readyStatus == metav1.ConditionTrue && (now.Hold == nil || now.Hold.Reason != v1.HoldInvalidated) {
+	if st.outcome.Failure != nil && readyStatus == metav1.ConditionTrue && (now.Hold == nil || now.Hold.Reason != v1.HoldInvalidated && now.Hold.Reason != v1.HoldAborted) {
 		return "Ready though the provider has just failed"
 	}
 	return ""
@@ -854,6 +996,15 @@ func beyond(st *v1.TerminalSessionStatus) string {
 	if e := st.Error; e != nil {
 		text("error.code", e.Code, 64, true)
 		text("error.message", e.Message, 256, false)
+	}
+	if f := st.Flow; f != nil {
+		text("flow.verificationURI", f.VerificationURI, 2048, false)
+		text("flow.verificationURIComplete", f.VerificationURIComplete, 2048, false)
+		text("flow.userCode", f.UserCode, 64, false)
+		text("flow.display", f.Display, 512, false)
+		if f.ExpiresAt != nil && f.ExpiresAt.Nanosecond() != 0 {
+			wrong = "flow is " + show(f)
+		}
 	}
 	if t := st.Token; t != nil {
 		text("token.secretName", t.SecretName, 253, true)

@@ -61,11 +61,22 @@ type world struct {
 	// lifetime is that of the tokens that the provider gives, and email whom it logs in.
 	lifetime time.Duration
 	email    string
-	// refreshToken is whether one is left. It is kept apart from the token.
-	refreshToken, namespaceEnding bool
+	// namespaceEnding is whether the namespace is being deleted, and secureLogin whether the provider renews nothing without an auth token.
+	namespaceEnding, secureLogin bool
 	// kept and wanted are the Secrets under the name where the token is, and under the one that spec gives where that is another.
 	secrets [2]secret
 	version int
+	// grant is the session's grant Secret. Its kind is empty where there is none.
+	grant session.Grant
+
+	// person is whether the provider has logins confirmed by a person, confirmed whether one has, and refreshes whether tokens come with
+	// refresh tokens.
+	person, confirmed, refreshes bool
+	// polled is the attempt after which this process knows to ask, and nextPoll when it may. A restart forgets both.
+	polled   int64
+	nextPoll time.Time
+	// checkDue is whether it is time to ask whether the provider still honours the token.
+	checkDue bool
 
 	// silence is for how long nothing was heard of the terminal, and lastActive when it was heard of last.
 	silence    time.Duration
@@ -76,7 +87,7 @@ type world struct {
 	logout *v1.SessionLogout
 	late   func(*world)
 
-	logins, renewals int
+	logins, renewals, polls, checks int
 	// overtaken is whether the token that was just given was discarded, since something had come up by then.
 	overtaken bool
 	// removed is whether the object has been deleted because its time was over.
@@ -98,7 +109,27 @@ func (w *world) clone() *world {
 	return &c
 }
 
-func (w *world) asked() int { return w.logins + w.renewals }
+func (w *world) asked() int { return w.logins + w.renewals + w.polls + w.checks }
+
+// wake is when the reconciler looks again: when status says, or when it is to poll.
+func (w *world) wake() time.Time {
+	wake := session.WakeTime(w.s, w.now)
+	if at := w.pollAt(); w.now.Before(at) && (wake.IsZero() || at.Before(wake)) {
+		return at
+	}
+	return wake
+}
+
+// pollAt is when the provider may be asked again after the login that status tells of; zero where this process does not know.
+func (w *world) pollAt() time.Time {
+	if session.Confirming(w.s) && w.s.Status.Attempt != nil && w.s.Status.Attempt.Number == w.polled {
+		return w.nextPoll
+	}
+	return time.Time{}
+}
+
+// restart forgets what a process knows by itself.
+func (w *world) restart() { w.polled, w.nextPoll = 0, time.Time{} }
 
 // find returns the Secret of a name, or nil.
 func (w *world) find(name string) *secret {
@@ -168,6 +199,11 @@ func (w *world) observe() session.Input {
 	if wanted := session.SecretName(w.s); wanted != w.wherever() {
 		in.Target = w.observeSecret(wanted, "")
 	}
+	if !w.grant.Stale(w.s) { // else it is a stray
+		in.Grant = w.grant
+	}
+	in.Secret.Refreshable = in.Grant.Refreshes(w.s) && !w.secureLogin
+	in.NextPoll, in.CheckDue = w.pollAt(), w.checkDue
 	return in
 }
 
@@ -190,20 +226,20 @@ func (w *world) observeSecret(name, expected string) session.Secret {
 	found := w.find(name)
 	switch {
 	case found == nil:
-		return session.Secret{State: session.SecretAbsent, Refreshable: w.refreshToken}
+		return session.Secret{State: session.SecretAbsent}
 	case found.foreign:
-		return session.Secret{State: session.SecretTaken, Holder: "not the session's own", Refreshable: w.refreshToken}
+		return session.Secret{State: session.SecretTaken, Holder: "not the session's own"}
 	case expected != "" && found.version == expected:
-		return session.Secret{State: session.SecretCurrent, Refreshable: w.refreshToken}
+		return session.Secret{State: session.SecretCurrent}
 	case found.altered:
-		return session.Secret{State: session.SecretAltered, Refreshable: w.refreshToken}
+		return session.Secret{State: session.SecretAltered}
 	}
 	t := w.s.Status.Token
 	same := t != nil && found.issued.SessionID == w.s.Status.SessionID && found.issued.IssuedAt.Equal(t.IssuedAt.Time)
 	if found.issued.Attempt >= session.NextAttempt(w.s) || same {
-		return session.Secret{State: session.SecretNewer, Issued: found.issued, Refreshable: w.refreshToken}
+		return session.Secret{State: session.SecretNewer, Issued: found.issued}
 	}
-	return session.Secret{State: session.SecretAltered, Refreshable: w.refreshToken}
+	return session.Secret{State: session.SecretAltered}
 }
 
 // step is one pass of the reconciler, or two where the first deletes Secrets: then the second reports.
@@ -230,10 +266,11 @@ func (w *world) look() step {
 	st := step{seen: in}
 	for {
 		st.in, st.decision = in, session.Decide(in, w.now)
-		if a := st.decision.Action; a == session.ActionLogin || a == session.ActionRenew {
-			st.call = a
-		}
+		asked := w.asked()
 		outcome, touched := w.act(st.decision)
+		if w.asked() > asked {
+			st.call = st.decision.Action
+		}
 		st.outcome, st.touched = outcome, st.touched || touched
 		if w.overtaken {
 			w.overtaken, st.discarded = false, true
@@ -279,11 +316,28 @@ func (w *world) rest(t testing.TB) step {
 
 // act does one thing, and tells whether that changed a Secret.
 func (w *world) act(d session.Decision) (session.Outcome, bool) {
-	w.tidy()
+	tidied := w.tidy()
+	out, touched := w.do(d)
+	return out, touched || tidied
+}
+
+func (w *world) do(d session.Decision) (session.Outcome, bool) {
 	switch d.Action {
 	case session.ActionLogin:
 		w.logins++
+		if w.person && w.answer == nil {
+			return w.wait(), true
+		}
 		return w.obtain(sessionName(session.NextAttempt(w.s)), session.SecretName(w.s))
+	case session.ActionPoll:
+		return w.poll()
+	case session.ActionCheck:
+		w.checks++
+		w.checkDue = false
+		if f := w.answer; f != nil && (f.Kind == session.FailureGrantDead || f.Kind == session.FailureBanned) { // what else goes wrong says nothing of the session
+			return session.Outcome{Failure: f}, w.end()
+		}
+		return session.Outcome{}, false
 	case session.ActionRenew:
 		w.renewals++
 		out, touched := w.obtain(w.s.Status.SessionID, w.s.Status.Token.SecretName)
@@ -306,17 +360,22 @@ func (w *world) act(d session.Decision) (session.Outcome, bool) {
 	return session.Outcome{}, false
 }
 
-// tidy deletes the session's Secrets under other names than those that it has to do with.
-func (w *world) tidy() {
+// tidy deletes the session's Secrets under other names than those that it has to do with, and a grant that is of no more use.
+func (w *world) tidy() (done bool) {
 	for i := range w.secrets {
-		if s := &w.secrets[i]; !s.foreign && s.name != w.wherever() && s.name != session.SecretName(w.s) {
-			*s = secret{}
+		if s := &w.secrets[i]; s.name != "" && !s.foreign && s.name != w.wherever() && s.name != session.SecretName(w.s) {
+			*s, done = secret{}, true
 		}
 	}
+	if w.grant.Stale(w.s) {
+		w.grant, done = session.Grant{}, true
+	}
+	return done
 }
 
 func (w *world) end() bool {
-	done := false
+	done := w.grant.Kind != ""
+	w.grant = session.Grant{}
 	for i := range w.secrets {
 		if s := &w.secrets[i]; s.name != "" && !s.foreign {
 			*s, done = secret{}, true
@@ -325,9 +384,16 @@ func (w *world) end() bool {
 	return done
 }
 
+// obtain gets a token and puts it into the Secret. What renews it is kept first.
 func (w *world) obtain(sessionID, where string) (session.Outcome, bool) {
+	refresh := func() bool {
+		if w.refreshes {
+			w.grant = session.Grant{Kind: session.GrantRefreshToken, SessionID: sessionID, Attempt: session.NextAttempt(w.s)}
+		}
+		return w.refreshes
+	}
 	if w.answer != nil {
-		return session.Outcome{Failure: w.answer}, false
+		return session.Outcome{Failure: w.answer}, w.answer.Kind == session.FailureSecretRefused && refresh()
 	}
 	if late := w.late; late != nil {
 		w.late, w.overtaken = nil, true
@@ -335,11 +401,55 @@ func (w *world) obtain(sessionID, where string) (session.Outcome, bool) {
 		return session.Outcome{}, false
 	}
 	at := w.now.Truncate(time.Second)
+	refresh()
 	issued := w.put(where, session.Issued{
 		SessionID: sessionID, Attempt: session.NextAttempt(w.s), IssuedAt: at, ExpiresAt: at.Add(w.lifetime), UserEmail: w.email, UserSubject: "subject",
 		Request: session.RequestOf(w.s),
 	})
+	issued.Refreshable = w.refreshes
 	return session.Outcome{Issued: &issued}, true
+}
+
+// What a login that a person has to confirm comes with.
+const (
+	codeLife     = 15 * time.Minute
+	pollInterval = 5 * time.Second
+)
+
+// wait begins such a login: what to ask with is kept first.
+func (w *world) wait() session.Outcome {
+	attempt := session.NextAttempt(w.s)
+	w.grant = session.Grant{Kind: session.GrantDeviceCode, SessionID: sessionName(attempt), Attempt: attempt}
+	w.polled, w.nextPoll = attempt, w.now.Add(pollInterval)
+	return session.Outcome{Pending: &session.Pending{
+		VerificationURI: "https://login.acme.example/device", VerificationURIComplete: "https://login.acme.example/device?code=" + codeOf(attempt),
+		UserCode: codeOf(attempt), ExpiresAt: w.now.Add(codeLife),
+	}}
+}
+
+// codeOf is what the person types in, another for each login.
+func codeOf(attempt int64) string { return fmt.Sprintf("WDJB-%04d", attempt) }
+
+// poll asks whether the person has confirmed it. A process that has just begun waits first: another may have asked a moment ago.
+func (w *world) poll() (session.Outcome, bool) {
+	attempt := w.s.Status.Attempt.Number
+	known := w.polled == attempt
+	w.polled, w.nextPoll = attempt, w.now.Add(pollInterval)
+	if !known {
+		return session.Outcome{}, false
+	}
+	w.polls++
+	if w.answer == nil && !w.confirmed {
+		return session.Outcome{Pending: &session.Pending{}}, false
+	}
+	out, touched := w.obtain(sessionName(attempt), session.SecretName(w.s))
+	switch {
+	case out.Failure.EndsLogin():
+		return out, w.end()
+	case out.Issued != nil && !out.Issued.Refreshable:
+		w.grant = session.Grant{}
+	}
+	return out, touched
 }
 
 func sessionName(attempt int64) string {

@@ -33,12 +33,17 @@ func oneShot(w *world)  { w.s.Spec.Type = v1.OneShot }
 func onRequest(w *world) {
 	w.s.Spec.Relogin = v1.ReloginOnRequest
 }
-func refreshable(w *world) { w.refreshToken = true }
-func renewalDue(w *world)  { w.now = w.s.Status.Token.RenewAt.Time }
-func expired(w *world)     { w.now = w.s.Status.Token.ExpiresAt.Time }
-func refused(w *world)     { w.fails(session.FailureRejected); w.look() }
-func barred(w *world)      { w.fails(session.FailureBanned); w.look() }
-func busy(w *world)        { w.fails(session.FailureBusy); w.look() }
+func refreshable(w *world) { // tokens come with refresh tokens, and the one that is there has
+	w.refreshes = true
+	if w.s.Status.Token != nil {
+		w.grant = session.Grant{Kind: session.GrantRefreshToken, SessionID: w.s.Status.SessionID, Attempt: w.s.Status.Attempt.Number}
+	}
+}
+func renewalDue(w *world) { w.now = w.s.Status.Token.RenewAt.Time }
+func expired(w *world)    { w.now = w.s.Status.Token.ExpiresAt.Time }
+func refused(w *world)    { w.fails(session.FailureRejected); w.look() }
+func barred(w *world)     { w.fails(session.FailureBanned); w.look() }
+func busy(w *world)       { w.fails(session.FailureBusy); w.look() }
 func tokenExpired(w *world) {
 	loggedIn(w)
 	w.fails(session.FailureUnavailable)

@@ -10,7 +10,7 @@ import (
 	"terminals.dev/session-controller/internal/session"
 )
 
-// The promises on bans, sign-outs, handovers, invalidations and removals, told without the code that keeps them.
+// The promises on logins that a person confirms, bans, sign-outs, handovers, invalidations and removals, told without the code that keeps them.
 
 // named is whom spec names; empty for nobody.
 func named(s *v1.TerminalSession) string {
@@ -245,6 +245,176 @@ func gone(before *v1.TerminalSession, w *world, st *step) string {
 		return "nothing is left of it, and it is not let go"
 	case deleted && !session.WakeTime(w.s, w.now).IsZero():
 		return "a session that is being deleted is looked at again"
+	}
+	return ""
+}
+
+// interaction is whether status tells of a login that waits for a person.
+func interaction(st *v1.TerminalSessionStatus) bool {
+	return st.Flow != nil && st.Flow.State == v1.FlowUserInteraction
+}
+
+// codeIn is the code that status shows, if it shows one.
+func codeIn(st *v1.TerminalSessionStatus) string {
+	if st.Flow == nil {
+		return ""
+	}
+	return st.Flow.UserCode
+}
+
+// awaits is whether what to ask with after the login that status tells of is there, and nothing else.
+func (w *world) awaits(st *v1.TerminalSessionStatus) bool {
+	return interaction(st) && st.Attempt != nil && w.grant.Kind == session.GrantDeviceCode && w.grant.Attempt == st.Attempt.Number && !w.ownsToken()
+}
+
+// isAwaited is whether there is a login that a person may still confirm, and that is for what spec asks.
+func isAwaited(before *v1.TerminalSession, w *world, st *step) bool {
+	was, grant := &before.Status, st.seen.Grant
+	return interaction(was) && w.now.Before(was.Flow.ExpiresAt.Time) && was.Binding.Request == session.RequestOf(before) &&
+		grant.Kind == session.GrantDeviceCode && grant.Attempt == was.Attempt.Number && !owned(st.seen.Secret) && !owned(st.seen.Target)
+}
+
+func owned(s session.Secret) bool {
+	return s.State == session.SecretNewer || s.State == session.SecretAltered || s.State == session.SecretCurrent
+}
+
+// unkept is whether a token could not be kept just now: what would have renewed it goes at the next look.
+func unkept(st *step) bool {
+	return st.outcome.Failure != nil && st.outcome.Failure.Kind == session.FailureSecretRefused
+}
+
+// leftGrant tells of a grant that is there at rest without what it is for. Of one that came from an attempt which status does not know of
+// nobody knows, while there is a session, what it is for.
+func leftGrant(w *world, st *v1.TerminalSessionStatus) string {
+	switch g := w.grant; {
+	case g.Kind == "":
+	case st.Token == nil && !w.awaits(st):
+		return "at rest, and a grant is left without its session or login"
+	case st.Token != nil && !w.refreshable() && g.Attempt <= st.Attempt.Number:
+		return "at rest, and a grant is left of another session"
+	}
+	return ""
+}
+
+// pacing: when the provider is asked of the controller's own accord.
+func pacing(before *v1.TerminalSession, w *world, st *step) string {
+	was, in := &before.Status, &st.seen
+	requested := open(before, v1.AnnotationLoginRequested, was.LastHandledLoginRequest)
+	renewal := open(before, v1.AnnotationRenewRequested, was.LastHandledRenewRequest)
+	edited := was.ObservedGeneration != before.Generation
+	switch a := was.Attempt; {
+	case st.call == session.ActionPoll && !isAwaited(before, w, st):
+		return "the provider is asked after a login that is not, or no longer, waited for"
+	case st.call == session.ActionPoll && requested:
+		return "the provider is asked after a login while another is asked for"
+	case st.call == session.ActionPoll && w.now.Before(in.NextPoll):
+		return "the provider is asked before it may be"
+	case st.call == session.ActionPoll && a.NotBefore != nil && w.now.Before(a.NotBefore.Time) && !renewal && !edited &&
+		a.ProviderVersion == in.Provider.Version && !strings.HasPrefix(readyOf(was), "Provider"):
+		return "the provider is asked before backoff is over"
+	case st.call == session.ActionCheck && (was.Token == nil || in.Secret.State != session.SecretCurrent || !w.now.Before(was.Token.ExpiresAt.Time)):
+		return "the provider is asked whether it honours what is not there"
+	case st.call == session.ActionCheck && !in.CheckDue:
+		return "the provider is asked too soon whether it honours the token"
+	case st.call == session.ActionCheck && before.Spec.Type == v1.Continuous && !edited &&
+		(renewal || a.Failures > 0 || !w.now.Before(was.Token.RenewAt.Time)):
+		return "the provider is asked whether it honours a token that is to be renewed"
+	}
+	return ""
+}
+
+func readyOf(st *v1.TerminalSessionStatus) string {
+	fields := strings.Fields(readiness(st))
+	return fields[len(fields)-1]
+}
+
+// waitsFor: a login that waits for a person shows what it has shown until it is confirmed or denied, its code is over, or something else
+// comes.
+func waitsFor(before *v1.TerminalSession, w *world, st *step) string {
+	was, now := &before.Status, &st.after
+	requested := open(before, v1.AnnotationLoginRequested, was.LastHandledLoginRequest)
+	if shown := now.Flow; interaction(now) {
+		switch {
+		case now.Phase != v1.PhaseEstablishing || now.Token != nil || now.Hold != nil:
+			return "a person is to act, and it is " + state(now)
+		case shown.VerificationURI == "" || shown.ExpiresAt == nil || shown.UserCode != codeOf(now.Attempt.Number):
+			return "a person is to act, and is not told where, with which code and until when"
+		case !w.now.Before(shown.ExpiresAt.Time):
+			return "a code is shown that is over"
+		case !w.awaits(now):
+			return "a code is shown, and there is nothing to ask after it with"
+		case now.Binding == nil || now.Binding.Request != session.RequestOf(before):
+			return "a code is shown for another session than spec asks for"
+		}
+	} else if codeIn(now) != "" || now.Flow.VerificationURI != "" || now.Flow.ExpiresAt != nil {
+		return "a code is shown that nobody is to use"
+	}
+	if !interaction(was) || end(st, w.now) != "" || st.decision.Action == session.ActionAdopt {
+		return ""
+	}
+	failed := st.outcome.Failure
+	another := was.Binding.Request != session.RequestOf(before)
+	switch {
+	case requested || another:
+		if interaction(now) && codeIn(now) == codeIn(was) {
+			return "another login is asked for, and the code of before is shown"
+		}
+		if now.Hold != nil && failed == nil {
+			return "another login is asked for, and it is " + state(now)
+		}
+	case !w.now.Before(was.Flow.ExpiresAt.Time):
+		if state(now) != "NotLoggedIn, Aborted" || readiness(now) != "True Aborted" || st.call != "" {
+			return "the code is over, and it is " + state(now) + ", " + readiness(now)
+		}
+	case !isAwaited(before, w, st):
+		if interaction(now) && codeIn(now) == codeIn(was) {
+			return "a code goes on being shown that is of no use"
+		}
+	case failed != nil && failed.EndsLogin():
+		want := map[session.FailureKind]string{
+			session.FailureRejected: "NotLoggedIn, Aborted", session.FailureGrantDead: "NotLoggedIn, Aborted",
+			session.FailureIdentity: "NotLoggedIn, Rejected", session.FailureBanned: "Terminated", session.FailureSecretRefused: "NotLoggedIn",
+		}[failed.Kind]
+		if state(now) != want {
+			return string(failed.Kind) + " is followed by " + state(now)
+		}
+	case st.outcome.Issued != nil:
+		if now.SessionID != sessionName(was.Attempt.Number) {
+			return "what was confirmed is session " + now.SessionID
+		}
+	case !interaction(now) || codeIn(now) != codeIn(was) || !now.Flow.ExpiresAt.Equal(was.Flow.ExpiresAt):
+		return "a login that a person may still confirm is given up"
+	case failed != nil && (now.Error == nil || readyOf(now) == v1.ReasonUserInteraction || now.Attempt.Failures != was.Attempt.Failures+1):
+		return "that the provider could not be asked is not told"
+	case st.call == "" && was.Attempt.Failures > 0 && w.provider.Problem.Reason == "" && st.seen.Secret.State == session.SecretAbsent &&
+		strings.HasPrefix(readyOf(was), "Provider") && readyOf(was) != v1.ReasonProviderNotReady && readyOf(now) != readyOf(was):
+		return "what the last poll failed with is forgotten before the next"
+	case st.outcome.Pending != nil && (readyOf(now) != v1.ReasonUserInteraction || now.Error != nil || now.Attempt.Failures != 0):
+		return "nobody has confirmed it yet, and it says otherwise"
+	}
+	return ""
+}
+
+// checked: what comes of the question whether the provider still honours a token.
+func checked(before *v1.TerminalSession, _ *world, st *step) string {
+	now, failed := &st.after, st.outcome.Failure
+	if st.call != session.ActionCheck {
+		return ""
+	}
+	want := "Establishing"
+	switch {
+	case failed == nil:
+		if now.SessionID != before.Status.SessionID {
+			return "a token that is honoured costs the session"
+		}
+		return ""
+	case failed.Kind == session.FailureBanned:
+		want = "Terminated"
+	case before.Spec.Relogin == v1.ReloginOnRequest:
+		want = "NotLoggedIn, Invalidated"
+	}
+	if state(now) != want || now.SessionID != "" {
+		return "a token that is not honoured leaves it " + state(now)
 	}
 	return ""
 }

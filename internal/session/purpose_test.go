@@ -4,6 +4,7 @@ import (
 	"testing"
 
 	v1 "terminals.dev/session-controller/api/v1"
+	"terminals.dev/session-controller/internal/session"
 )
 
 func TestWhatALoginWasForIsRecorded(t *testing.T) {
@@ -31,16 +32,20 @@ func TestTheTextToShowIsThatOfTheMoment(t *testing.T) {
 			t.Errorf("%s it shows %q, want %q", when, got, want)
 		}
 	}
-	w.s.Status.Phase, w.s.Status.Flow = v1.PhaseEstablishing, &v1.Flow{State: v1.FlowUserInteraction, UserCode: "WDJB-MJHT"}
-	w.stalls(v1.ReasonProviderPending)
+	w.fails(session.FailureBusy)
 	w.look()
-	w.provider.Problem.Reason = ""
-	w.s.Status.Phase, w.s.Status.Flow = v1.PhaseEstablishing, &v1.Flow{State: v1.FlowUserInteraction, UserCode: "WDJB-MJHT"}
-	w.fails("Busy")
-	w.look()
+	shows("before anybody has anything to confirm", "")
+	healthy(w)
+	backoffIsOver(w)
+	personal(w)
+	w.rest(t)
 	shows("while a person confirms", "Confirm the login for till 7")
-	w.answer = nil
-	w.request(v1.AnnotationLoginRequested, "now")
+	pollFails(w)
+	shows("while a person confirms, and the provider is busy", "Confirm the login for till 7")
+	w.edit(func(s *v1.TerminalSessionSpec) { s.Display.Announce = "Confirm it for till 7" })
+	w.rest(t)
+	shows("while a person confirms, when spec gives another text", "Confirm it for till 7")
+	confirms(w)
 	w.rest(t)
 	shows("while the session is in use", "Till 7, ground floor")
 	w.edit(func(s *v1.TerminalSessionSpec) { s.DesiredState = v1.LoggedOut })

@@ -36,6 +36,8 @@ func TestReady(t *testing.T) {
 		{"True when held as SignedOut", []func(*world){heldAs(v1.HoldSignedOut), loggedIn}, "True SignedOut"},
 		{"True when held as Invalidated", []func(*world){heldAs(v1.HoldInvalidated), loggedIn}, "True Invalidated"},
 		{"True when held as Finished", []func(*world){heldAs(v1.HoldFinished), loggedIn}, "True Finished"},
+		{"True when held as Aborted, by the person", []func(*world){shown, nextPoll, failing(session.FailureRejected)}, "True Aborted"},
+		{"True when held as Aborted, when the code is over", []func(*world){shown, codeIsOver}, "True Aborted"},
 		{"True when held as Aborted", []func(*world){heldAs(v1.HoldAborted), loggedIn}, "True Aborted"},
 
 		{"False, Reconciling when Establishing", []func(*world){failing(session.FailureUnavailable), loggedIn}, "False Reconciling ProviderUnavailable"},
@@ -47,6 +49,7 @@ func TestReady(t *testing.T) {
 		{"False, Reconciling while the terminal is not heard of again", []func(*world){
 			withHeartbeat, loggedIn, quietFor(time.Hour),
 		}, "False Reconciling LinkLost"},
+		{"False, Reconciling while a person is to act", []func(*world){shown}, "False Reconciling UserInteraction"},
 		{"False, Reconciling in backoff after a handover", []func(*world){
 			loggedIn, changeUser, failing(session.FailureUnavailable),
 		}, "False Reconciling ProviderUnavailable"},

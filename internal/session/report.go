@@ -25,12 +25,20 @@ func Report(in Input, d Decision, out Outcome, now time.Time) v1.TerminalSession
 			counted.Failures, counted.NotBefore, counted.ProviderVersion = a.Failures, a.NotBefore, a.ProviderVersion
 		}
 		st.Attempt = &counted
+		if awaited(in.Session, now) { // the code that is shown is not that of the attempt which is counted
+			st.Flow = &v1.Flow{State: v1.FlowStarting}
+		}
 		return *st
 	}
 	r := reporter{in: in, exact: now, now: now.UTC().Truncate(time.Second), st: st}
+	if !d.Confirming || out.Failure.EndsLogin() {
+		st.Flow = nil
+	}
 	switch {
 	case out.Failure != nil:
 		r.failed(d, out.Failure)
+	case out.Pending != nil:
+		r.pending(d, *out.Pending)
 	case out.Issued != nil:
 		r.issued(d, *out.Issued)
 	case d.Action == ActionAdopt:
@@ -88,6 +96,7 @@ func (r *reporter) issued(d Decision, issued Issued) {
 	}
 	r.renewAt()
 	r.bind(cmp.Or(issued.Request, RequestOf(s)))
+	st.Binding.ProviderRef = issued.Tell.DeepCopy()
 	st.Phase = phaseOf(&v1.TerminalSession{Status: *st}, r.now)
 	st.Hold = nil
 	r.handled(!sameToken || s.Spec.Type == v1.OneShot)
@@ -117,6 +126,8 @@ func (r *reporter) failed(d Decision, f *Failure) {
 	wait := backoff(s, attempt.Failures, f)
 	// A hold that was there was lifted to come here.
 	st.Hold = nil
+	// One that has a token, or had it until now, is not refused a login.
+	has := d.Action == ActionRenew || d.Action == ActionCheck
 
 	switch {
 	case f.Kind == FailureBanned:
@@ -127,11 +138,11 @@ func (r *reporter) failed(d Decision, f *Failure) {
 		}
 		st.Error.At = new(metav1.NewTime(r.now))
 		wait = 0
-	case d.Action == ActionRenew && f.Kind == FailureGrantDead && s.Spec.Relogin == v1.ReloginOnRequest:
+	case has && f.Kind == FailureGrantDead && s.Spec.Relogin == v1.ReloginOnRequest:
 		r.over(v1.ReasonGrantDead)
 		r.hold(v1.HoldInvalidated)
 		wait = 0
-	case d.Action == ActionRenew && f.Kind == FailureGrantDead:
+	case has && f.Kind == FailureGrantDead:
 		// The first time a new login follows at once; when grants keep dying, the logins wait ever longer.
 		attempt.Failures = r.recentlyDead()
 		wait = 0
@@ -140,7 +151,16 @@ func (r *reporter) failed(d Decision, f *Failure) {
 		}
 		r.over(v1.ReasonGrantDead)
 		st.Phase = v1.PhaseEstablishing
-	case d.Action == ActionRenew && f.Kind != FailureIdentity:
+	case d.Action == ActionPoll && !f.EndsLogin():
+		// The code is good until its time, whatever stands in the way of asking.
+		attempt.Number = st.Attempt.Number
+		st.Phase = v1.PhaseEstablishing
+	case d.Action == ActionPoll && (f.Kind == FailureRejected || f.Kind == FailureGrantDead):
+		r.why = Problem{v1.ReasonAborted, r.why.Message}
+		r.over("")
+		r.hold(v1.HoldAborted)
+		wait = 0
+	case has && f.Kind != FailureIdentity:
 		st.Phase = phaseOf(s, r.now)
 		if f.Kind == FailureRejected {
 			r.why.Reason = v1.ReasonRenewalRejected
@@ -167,7 +187,7 @@ func (r *reporter) failed(d Decision, f *Failure) {
 func (r *reporter) settled(d Decision) {
 	st := r.st
 	r.why = d.Why
-	if d.Phase != v1.PhaseEstablished && d.Phase != v1.PhaseTokenExpired {
+	if d.Phase != v1.PhaseEstablished && d.Phase != v1.PhaseTokenExpired && !d.Confirming {
 		r.over(cmp.Or(d.End, string(d.Phase)))
 	}
 	st.Phase = d.Phase
@@ -178,6 +198,7 @@ func (r *reporter) settled(d Decision) {
 		}
 	case st.Hold == nil || st.Hold.Reason != d.Hold:
 		r.hold(d.Hold)
+		st.Error = nil // of a poll, which is over
 	}
 	if st.Token != nil {
 		r.renewAt()
@@ -321,7 +342,15 @@ func failureProblem(f *Failure) Problem {
 	if message == "" {
 		message = fmt.Sprintf("The provider answered %s.", f.Kind)
 	}
-	return Problem{reason, message}
+	return Problem{reason, Sentence(message)}
+}
+
+// Sentence has a message, which is part of an error mostly, begin as a sentence does.
+func Sentence(message string) string {
+	if message != "" && message[0] >= 'a' && message[0] <= 'z' {
+		return strings.ToUpper(message[:1]) + message[1:]
+	}
+	return message
 }
 
 // wholeSecond is the first whole second that is not before t.

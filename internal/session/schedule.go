@@ -75,6 +75,9 @@ func WakeTime(s *v1.TerminalSession, now time.Time) time.Time {
 	if remove := removeAt(s); !remove.IsZero() {
 		at(remove)
 	}
+	if Confirming(s) && s.Status.Flow.ExpiresAt != nil {
+		at(s.Status.Flow.ExpiresAt.Time)
+	}
 	if t := s.Status.Token; t != nil {
 		at(t.ExpiresAt.Time)
 		if t.RenewAt != nil {
@@ -103,7 +106,7 @@ func unfinished(s *v1.TerminalSession, now time.Time) bool {
 		return false
 	}
 	if t == nil {
-		waits := readyReason(s) == v1.ReasonLinkLost && !login // for the terminal
+		waits := (readyReason(s) == v1.ReasonLinkLost || awaited(s, now)) && !login // for the terminal, or for a person
 		return s.Status.Phase == v1.PhaseEstablishing && !waits || s.Status.Hold != nil && login
 	}
 	// What stands in the way of a move or of a renewal is the reason of Ready once it was found to do so.

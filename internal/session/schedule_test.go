@@ -60,6 +60,7 @@ func TestPriority(t *testing.T) {
 		{"a OneShot session whose token is over", []func(*world){oneShot, loggedIn, expired}, session.PriorityEnd},
 		{"a login", nil, session.PriorityLogin},
 		{"a login that is being tried", []func(*world){busy}, session.PriorityLogin},
+		{"a login that a person is to confirm", []func(*world){shown}, session.PriorityLogin},
 		{"a login request for a held session", []func(*world){refused, askForLogin}, session.PriorityLogin},
 		{"a login request for a banned session", []func(*world){barred, askForLogin}, session.PriorityLogin},
 		{"a session that is logged out", []func(*world){wantLoggedOut, loggedIn}, session.PriorityResync},
@@ -97,6 +98,7 @@ func TestWakeTime(t *testing.T) {
 	expiresAt := func(w *world) time.Time { return w.s.Status.Token.ExpiresAt.Time }
 	notBefore := func(w *world) time.Time { return w.s.Status.Attempt.NotBefore.Time }
 	never := func(*world) time.Time { return time.Time{} }
+	endOfCode := func(*world) time.Time { return start.Add(codeLife) }
 	for _, row := range []struct {
 		name  string
 		given []func(*world)
@@ -108,6 +110,12 @@ func TestWakeTime(t *testing.T) {
 		{"a renewal that failed early: the next attempt, not the renewal's time", []func(*world){loggedIn, askForRenewal, busy}, notBefore},
 		{"a renewal that waits beyond the expiry: the expiry", []func(*world){func(w *world) { w.lifetime = time.Minute }, loggedIn, renewalDue, failing(session.FailureAuthTokenMissing), loggedIn}, expiresAt},
 		{"a login that failed: the next attempt", []func(*world){busy}, notBefore},
+		{"a login that a person is to confirm: the end of its code", []func(*world){shown}, endOfCode},
+		{"a poll that failed: the next attempt", []func(*world){shown, pollFails}, notBefore},
+		{"a poll that waits beyond the end of its code: that end", []func(*world){shown, func(w *world) { w.now = start.Add(codeLife - time.Minute) }, failing(session.FailureAuthTokenMissing), loggedIn}, endOfCode},
+		{"a login that nobody has confirmed in time: soon", []func(*world){shown, codeIsOver}, func(w *world) time.Time { return w.now.Add(time.Second) }},
+		{"a login that a person is to confirm, and another is asked for: soon", []func(*world){shown, askForLogin}, func(w *world) time.Time { return w.now.Add(time.Second) }},
+		{"a login that nobody has confirmed, and that is over: never", []func(*world){shown, codeIsOver, loggedIn}, never},
 		{"a logged-out session: never", []func(*world){loggedIn, wantLoggedOut, loggedIn}, never},
 		{"a session that is to be logged out: never, it is done at once", []func(*world){busy, wantLoggedOut}, never},
 		{"a held session: never", []func(*world){refused}, never},
@@ -165,19 +173,26 @@ func TestWhateverHappensNothingIsMissed(t *testing.T) {
 		changeUser, edit(func(s *v1.TerminalSessionSpec) { s.User = &v1.User{Email: anna} }),
 		func(w *world) { w.provider.Version = fmt.Sprint("provider-", r.IntN(3)) },
 		stalling(v1.ReasonProviderNotReady), func(w *world) { w.provider = session.Provider{Version: provider} }, func(w *world) { w.provider = session.Provider{Version: provider} },
-		func(w *world) { w.refreshToken = !w.refreshToken },
+		func(w *world) { w.refreshes = !w.refreshes },
 		ban(terminalBan), ban(userBan), unban, unban, unban, signOut, late(ban(terminalBan)), late(signOut),
 		reports(told), tells(func(c *v1.ClientStatus) { c.InstanceID = "app-2" }), tells(func(c *v1.ClientStatus) { c.PaymentAppVersion = "5" }),
+		func(w *world) { w.person = !w.person }, personal, func(w *world) { w.confirmed = !w.confirmed }, noGrant, checkIsDue,
+		func(w *world) {
+			if w.restart(); interaction(&w.s.Status) {
+				codeIsOver(w) // while nobody was there to look
+			}
+		},
 		func(w *world) { w.lifetime = []time.Duration{time.Minute, time.Hour, month}[r.IntN(3)] },
 	}
-	looks := 0
+	looks, waited := 0, 0
 	for life := range 400 {
 		w := newWorld(func(s *v1.TerminalSession) { s.UID = withUID(uid(r)).UID })
 		var story []string
 		look := func(why string) bool {
-			before, wake := w.s, session.WakeTime(w.s, w.now)
+			before, wake := w.s, w.wake()
 			st := w.look()
 			looks++
+			waited += count(interaction(&st.after))
 			story = append(story, fmt.Sprintf("%v %s: %s %s, %s", w.now.Format(time.DateTime), why, st.decision.Action, state(&st.after), readiness(&st.after)))
 			w.email = w.s.Spec.User.Email
 			if problem := broken(before, w, &st, false); problem != "" {
@@ -194,7 +209,7 @@ func TestWhateverHappensNothingIsMissed(t *testing.T) {
 			if r.IntN(2) == 0 {
 				w.answer = nil
 			}
-			w.logins, w.renewals = 0, 0
+			w.logins, w.renewals, w.polls, w.checks = 0, 0, 0, 0
 			n := r.IntN(len(events))
 			w.late = nil
 			if w.logout != nil && !session.SignsOut(w.logout, w.s) {
@@ -209,7 +224,7 @@ func TestWhateverHappensNothingIsMissed(t *testing.T) {
 			}
 			// Time goes on: to when status says, and at least once to some moment before that.
 			for range r.IntN(4) {
-				wake := session.WakeTime(w.s, w.now)
+				wake := w.wake()
 				room := 1000 * time.Hour
 				if !wake.IsZero() {
 					room = wake.Sub(w.now)
@@ -218,7 +233,7 @@ func TestWhateverHappensNothingIsMissed(t *testing.T) {
 				look("nothing")
 				if !wake.IsZero() {
 					w.now = wake
-					w.logins, w.renewals = 0, 0
+					w.logins, w.renewals, w.polls, w.checks = 0, 0, 0, 0
 					for i := 0; look("wake"); i++ {
 						if i > 6 {
 							t.Fatalf("life %d does not come to rest\n%s", life, show(story[len(story)-12:]))
@@ -228,5 +243,8 @@ func TestWhateverHappensNothingIsMissed(t *testing.T) {
 			}
 		}
 	}
-	t.Logf("%d looks at 400 sessions", looks)
+	if waited < looks/100 {
+		t.Errorf("a person was waited for at %d of %d looks alone", waited, looks)
+	}
+	t.Logf("%d looks at 400 sessions, of which %d while a person was waited for", looks, waited)
 }

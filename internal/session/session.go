@@ -21,8 +21,14 @@ type Input struct {
 	Secret Secret
 	// Target is what is found where spec says that the token is to be kept, when that is another place.
 	Target Secret
+	// Grant is what is found in the session's grant Secret.
+	Grant Grant
 	// Provider is the provider that spec names.
 	Provider Provider
+	// NextPoll is when the provider may be asked again whether a person has confirmed the login; zero for at once.
+	NextPoll time.Time
+	// CheckDue is whether it is time to ask the provider whether it still honours the token.
+	CheckDue bool
 	// Silence is for how long, as far as this process knows, nothing was heard of the terminal since the session was established.
 	Silence time.Duration
 	// LastActive is when the terminal was last heard of; zero for never.
@@ -71,7 +77,44 @@ type Secret struct {
 // mine is whether there is a Secret of the session's own.
 func (s Secret) mine() bool { return s.State != SecretAbsent && s.State != SecretTaken }
 
-func mine(in Input) bool { return in.Secret.mine() || in.Target.mine() }
+func mine(in Input) bool { return in.Secret.mine() || in.Target.mine() || in.Grant.Kind != "" }
+
+// GrantKind says what a grant Secret keeps.
+type GrantKind string
+
+const (
+	// GrantRefreshToken is a refresh token, which renews a session without its user.
+	GrantRefreshToken GrantKind = "RefreshToken"
+	// GrantDeviceCode is what to ask with whether a person has confirmed a login.
+	GrantDeviceCode GrantKind = "DeviceCode"
+)
+
+// Grant is a session's own grant Secret as it was found; what it keeps stays there.
+type Grant struct {
+	// Kind is empty where there is none.
+	Kind GrantKind
+	// SessionID is the session that it is of, and Attempt the number of the attempt that it came from.
+	SessionID string
+	Attempt   int64
+	// Confirmed is whether it is a refresh token of the login that status says is to be confirmed: the person has done so, and a crash came
+	// before the access token was kept.
+	Confirmed bool
+}
+
+// Refreshes is whether the grant renews the session that status describes.
+func (g Grant) Refreshes(s *v1.TerminalSession) bool {
+	return g.Kind == GrantRefreshToken && s.Status.Token != nil && g.SessionID == s.Status.SessionID
+}
+
+// Stale is whether the grant is of no use to the session that status describes: it came with an earlier one, or its code was used.
+func (g Grant) Stale(s *v1.TerminalSession) bool {
+	return g.Kind != "" && s.Status.Token != nil && !g.Refreshes(s) && g.Attempt < NextAttempt(s)
+}
+
+// awaited is whether the grant is of the login that a person is to confirm.
+func (g Grant) awaited(s *v1.TerminalSession) bool {
+	return g.Confirmed || g.Kind == GrantDeviceCode && s.Status.Attempt != nil && g.Attempt == s.Status.Attempt.Number
+}
 
 // Issued is a token that a Secret holds; the token itself stays there.
 type Issued struct {
@@ -87,6 +130,10 @@ type Issued struct {
 	UserEmail, UserSubject string
 	// Request is what the token was asked for, as RequestOf says it; empty where that is not known.
 	Request string
+	// Refreshable is whether it came with a refresh token.
+	Refreshable bool
+	// Tell is the provider, where it is to be told when the token is over.
+	Tell *v1.ProviderReference
 }
 
 // Provider is a provider as it was found.
@@ -111,6 +158,10 @@ const (
 	ActionNone Action = "None"
 	// ActionLogin means: ask the provider for a new session's token and put it into the Secret.
 	ActionLogin Action = "Login"
+	// ActionPoll means: ask the provider whether the person has confirmed the login; if so, put the token into the Secret.
+	ActionPoll Action = "Poll"
+	// ActionCheck means: ask the provider whether it still honours the token. Nothing comes of it but a Failure that ends the session.
+	ActionCheck Action = "Check"
 	// ActionRenew means: ask the provider for a new token of the same session and put it into the Secret.
 	ActionRenew Action = "Renew"
 	// ActionAdopt means: take the token that the Secret holds already into status.
@@ -161,9 +212,23 @@ func (f *Failure) EndsSession() bool {
 	return f != nil && (f.Kind == FailureGrantDead || f.Kind == FailureBanned || f.Kind == FailureIdentity)
 }
 
-// Outcome is what came of an action: at most one of the two is set. For ActionNone, ActionAdopt and ActionEnd neither is.
+// EndsLogin is whether a login that a person was to confirm is over when it failed so: its code is of no more use.
+func (f *Failure) EndsLogin() bool {
+	return f.EndsSession() || f != nil && (f.Kind == FailureRejected || f.Kind == FailureSecretRefused)
+}
+
+// Pending is a login that waits for a person.
+type Pending struct {
+	// VerificationURI is where the person goes, UserCode what is typed in there, and VerificationURIComplete has both in one.
+	VerificationURI, VerificationURIComplete, UserCode string
+	// ExpiresAt is when the code is no longer taken, by the controller's clock.
+	ExpiresAt time.Time
+}
+
+// Outcome is what came of an action: at most one of the three is set. For ActionNone, ActionAdopt and ActionEnd none is.
 type Outcome struct {
 	Issued  *Issued
+	Pending *Pending
 	Failure *Failure
 }
 

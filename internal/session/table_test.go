@@ -54,8 +54,7 @@ func hold(by, user string) func(*testing.T, *world, step) {
 }
 
 // TestTheTableOfTheLifecycle has the table of the design, word for word, and what each row comes to. A login that needs no person and does
-// not fail goes from Establishing to Established in one step. Who must act as a person, and who denies or is late, is for a provider with
-// device codes: there is none yet.
+// not fail goes from Establishing to Established in one step.
 func TestTheTableOfTheLifecycle(t *testing.T) {
 	const established, signedOut, terminated = "Established", "NotLoggedIn, SignedOut", "Terminated"
 	both := func(on string, given []func(*world), r row) []row { // from Established, and from TokenExpired
@@ -125,6 +124,7 @@ func TestTheTableOfTheLifecycle(t *testing.T) {
 		"NotLoggedIn, hold Aborted":      {heldAs(v1.HoldAborted)},
 		"NotLoggedIn, hold Rejected":     {refused, healthy},
 		"Establishing":                   {busy, healthy},
+		"Establishing, for a person":     {shown},
 		"Established":                    {loggedIn},
 		"TokenExpired":                   {tokenExpired},
 		"Terminated, by the provider":    {barred, healthy},
@@ -193,6 +193,10 @@ func TestTheTableOfTheLifecycle(t *testing.T) {
 			"Establishing", "a person must act (device code); provider busy or out of reach; auth token missing (10 minutes)", "Establishing",
 			[]row{
 				{
+					on: "a person must act", when: personal, state: "Establishing", ready: "False Reconciling UserInteraction", asks: 1,
+					check: all(shows(1), afterwards(confirms, established), sessionIs("session-1")),
+				},
+				{
 					on: "provider busy", when: failing(session.FailureBusy), state: "Establishing", ready: "False Reconciling ProviderBusy",
 					asks: 1, check: waits(5*time.Second, 6*time.Second),
 				},
@@ -213,6 +217,14 @@ func TestTheTableOfTheLifecycle(t *testing.T) {
 					on: "refused", given: []func(*world){busy}, when: sequence(failing(session.FailureRejected), backoffIsOver),
 					state: "NotLoggedIn, Rejected", ready: "False Stalled Rejected", asks: 1,
 					check: all(noSecret, sleeps, code("RejectedCode"), hold("", anna)),
+				},
+				{
+					on: "denied by the person", given: []func(*world){shown, nextPoll}, when: failing(session.FailureRejected),
+					state: "NotLoggedIn, Aborted", ready: "True Aborted", asks: 1, check: aborted,
+				},
+				{
+					on: "timed out by the person", given: []func(*world){shown}, when: codeIsOver, state: "NotLoggedIn, Aborted",
+					ready: "True Aborted", check: aborted,
 				},
 			},
 		},

@@ -45,6 +45,9 @@ func checkTexts(t *testing.T, st *v1.TerminalSessionStatus) {
 	if st.User != nil {
 		shown = append(shown, st.User.Email, st.User.Subject)
 	}
+	if f := st.Flow; f != nil {
+		shown = append(shown, f.VerificationURI, f.VerificationURIComplete, f.UserCode)
+	}
 	for _, c := range st.Conditions {
 		shown = append(shown, c.Message)
 	}
@@ -53,7 +56,11 @@ func checkTexts(t *testing.T, st *v1.TerminalSessionStatus) {
 			t.Errorf("%q has characters that cannot be shown", text)
 		}
 	}
-	if size := len(show(st)); size > 8<<10 {
+	most := 8 << 10
+	if f := st.Flow; f != nil { // which may have two URLs of any length that the schema allows
+		most += len(f.VerificationURI) + len(f.VerificationURIComplete)
+	}
+	if size := len(show(st)); size > most {
 		t.Errorf("status has %d bytes", size)
 	}
 }
@@ -61,7 +68,7 @@ func checkTexts(t *testing.T, st *v1.TerminalSessionStatus) {
 func TestWhatAProviderSaysNeverBreaksTheLimits(t *testing.T) {
 	for name, text := range texts {
 		for _, answer := range answers[1:] {
-			for _, given := range [][]func(*world){{}, {loggedIn, renewalDue}} {
+			for _, given := range [][]func(*world){{}, {loggedIn, renewalDue}, {shown, nextPoll}} {
 				t.Run(name+", "+string(answer.Kind), func(t *testing.T) {
 					w := newWorld()
 					for _, given := range given {
@@ -76,6 +83,21 @@ func TestWhatAProviderSaysNeverBreaksTheLimits(t *testing.T) {
 				})
 			}
 		}
+	}
+}
+
+func TestWhatAPersonIsToConfirmNeverBreaksTheLimits(t *testing.T) {
+	for name, text := range texts {
+		t.Run(name, func(t *testing.T) {
+			w := newWorld()
+			in := w.observe()
+			pending := session.Pending{VerificationURI: text, VerificationURIComplete: text, UserCode: text, ExpiresAt: w.now.Add(time.Minute + time.Millisecond)}
+			st := session.Report(in, session.Decide(in, w.now), session.Outcome{Pending: &pending}, w.now)
+			checkTexts(t, &st)
+			if !interaction(&st) || !st.Flow.ExpiresAt.Time.Equal(w.now.Add(time.Minute)) {
+				t.Errorf("flow is %s", show(st.Flow))
+			}
+		})
 	}
 }
 

@@ -203,7 +203,7 @@ func TestAFailureEndsWithASuccess(t *testing.T) {
 	h.untilRenewal("till-1")
 	h.answers.say(unavailable)
 	h.reconcile("till-1")
-	if e := h.get("till-1").Status.Error; e == nil || e.Code != "ProviderUnavailable" || e.Message != "the provider is out of reach" {
+	if e := h.get("till-1").Status.Error; e == nil || e.Code != "ProviderUnavailable" || e.Message != "The provider is out of reach" {
 		t.Errorf("the error is %+v", e)
 	}
 	h.answers.say(nil)

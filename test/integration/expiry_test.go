@@ -129,7 +129,7 @@ func TestABanByTheProviderEndsTheSession(t *testing.T) {
 	h.expect("till-1", "Terminated: Stalled (Banned)")
 	h.expectNo("till-1-token")
 	st := h.get("till-1").Status
-	if st.Error == nil || st.Error.Code != "UserBanned" || st.Error.Message != "the user is barred" || st.Flow.State != v1.FlowError {
+	if st.Error == nil || st.Error.Code != "UserBanned" || st.Error.Message != "The user is barred" || st.Flow.State != v1.FlowError {
 		t.Errorf("status is %+v", st)
 	}
 	h.step(100 * 24 * time.Hour)
@@ -180,5 +180,5 @@ func TestARejectedRenewalLeavesTheTokenUntilItsExpiry(t *testing.T) {
 	if h.token("till-1-token") != token {
 		t.Error("the token is another")
 	}
-	h.expectMessage(h.get("till-1"), "the merchant has no contract")
+	h.expectMessage(h.get("till-1"), "The merchant has no contract")
 }

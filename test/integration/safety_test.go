@@ -154,7 +154,7 @@ func TestAKeyThatWasSwappedMeanwhileIsFoundWhenItIsNeeded(t *testing.T) {
 	h.restart()
 	h.apply(session("till-1"))
 	h.settle("till-1")
-	h.expectMessage(h.get("till-1"), "signing key Secret", "is broken")
+	h.expectMessage(h.get("till-1"), "Signing key Secret", "is broken")
 	h.look(p)
 	h.expectProvider(p, "False (SigningKeyBroken)")
 
