@@ -85,6 +85,10 @@ type Found struct {
 	Emptied bool
 	// Issue is what an Intact Secret holds, the token aside.
 	Issue Issue
+	// Grant is, of a grant's Secret, which kind it keeps; SessionID and Attempt are what it is of.
+	Grant     string
+	SessionID string
+	Attempt   int64
 }
 
 // Issue describes a token.
@@ -285,11 +289,11 @@ func (s *Store) Delete(ctx context.Context, namespace string, secrets ...Found) 
 	return errors.Join(errs...)
 }
 
-// Empty takes the token out of a Secret that is Going: whoever holds it up has no claim to the token.
+// Empty takes the token or the grant out of a Secret that is Going: whoever holds it up has no claim to that.
 func (s *Store) Empty(ctx context.Context, namespace string, f Found) error {
 	patch, err := json.Marshal(map[string]any{
 		"metadata": map[string]any{"uid": f.UID, "resourceVersion": f.Version, "labels": map[string]string{LabelEmptied: "true"}},
-		"data":     map[string]any{KeyToken: nil},
+		"data":     map[string]any{KeyToken: nil, keyRefreshToken: nil, keyDeviceCode: nil},
 	})
 	if err != nil {
 		return fmt.Errorf("emptying Secret %s: %w", f.Name, err)
@@ -323,7 +327,10 @@ func (s *Store) Of(ctx context.Context, key client.ObjectKey, uid types.UID) ([]
 func found(secret metav1.Object, state State) Found {
 	_, tell := secret.GetLabels()[LabelTell]
 	_, emptied := secret.GetLabels()[LabelEmptied]
-	return Found{State: state, Name: secret.GetName(), UID: secret.GetUID(), Version: secret.GetResourceVersion(), Tell: tell, Emptied: emptied}
+	return Found{
+		State: state, Name: secret.GetName(), UID: secret.GetUID(), Version: secret.GetResourceVersion(), Tell: tell, Emptied: emptied,
+		Grant: secret.GetLabels()[LabelGrant], SessionID: secret.GetLabels()[LabelSessionID], Attempt: attemptOf(secret),
+	}
 }
 
 // owner tells whose a Secret is: Intact stands for the session's own.
