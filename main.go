@@ -32,6 +32,7 @@ import (
 
 	v1 "terminals.dev/session-controller/api/v1"
 	"terminals.dev/session-controller/controllers"
+	"terminals.dev/session-controller/internal/egress"
 	"terminals.dev/session-controller/internal/provider/embedded"
 	"terminals.dev/session-controller/internal/telemetry"
 )
@@ -47,6 +48,8 @@ type options struct {
 	issuerAddress, issuerCert, issuerURL string
 	endpointAuth                         string
 	concurrent                           int
+	allowHTTP                            bool
+	egress                               egress.Allow
 	log                                  zap.Options
 }
 
@@ -71,6 +74,12 @@ func parseFlags() (options, error) {
 	flag.StringVar(&o.endpointAuth, "endpoint-auth", authKubernetes, "Who may ask for metrics and introspection. Kubernetes: the API server is asked, by TokenReview and SubjectAccessReview. "+
 		"None: whoever reaches the port.")
 	flag.IntVar(&o.concurrent, "concurrent-sessions", 16, "How many sessions are worked on at a time.")
+	flag.BoolVar(&o.allowHTTP, "allow-http-providers", false, "Let OAuth 2.0 providers be asked in plain http: "+
+		"whoever is on the way then reads, and can alter, credentials and tokens.")
+	flag.BoolVar(&o.egress.Private, "allow-private-providers", false, "Let providers have private addresses (RFC 1918, RFC 4193): "+
+		"whoever may write a provider then reaches, from here, the cluster's Services and Pods and the network around it.")
+	flag.BoolVar(&o.egress.Loopback, "allow-loopback-providers", false, "Let providers have loopback addresses: "+
+		"whoever may write a provider then reaches what listens on this machine, or in this Pod, for itself alone.")
 	o.log.BindFlags(flag.CommandLine)
 	flag.Parse()
 
@@ -122,11 +131,13 @@ func run(o options) error {
 	providers, err := controllers.Setup(ctx, mgr, controllers.Options{
 		Namespace: o.namespace, Namespaces: o.served(), IssuerURL: o.issuerURL, Concurrent: o.concurrent,
 		Metrics: telemetry.NewMetrics(metrics.Registry), Recorder: mgr.GetEventRecorder(controllers.FieldManager), Clock: clock.RealClock{},
+		Egress: o.egress, AllowHTTP: o.allowHTTP,
 	})
 	if err != nil {
 		return err
 	}
-	metrics.Registry.MustRegister(telemetry.NewSessionCollector(mgr.GetClient()), telemetry.NewRevocationCollector(providers.CountRevocations))
+	metrics.Registry.MustRegister(telemetry.NewSessionCollector(mgr.GetClient()), telemetry.NewRevocationCollector(providers.CountRevocations),
+		telemetry.NewProviderCollector(providers.Health))
 	if o.issuerAddress != "0" {
 		if err := o.serveIssuers(mgr, providers); err != nil {
 			return fmt.Errorf("setting up the issuer address: %w", err)

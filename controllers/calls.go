@@ -10,11 +10,10 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	v1 "terminals.dev/session-controller/api/v1"
-	"terminals.dev/session-controller/internal/provider"
 )
 
 const (
-	// callTimeout bounds one call to a provider for a token.
+	// callTimeout bounds one call to a provider, where its spec does not give it more.
 	callTimeout = 15 * time.Second
 	// roomWait is how long a session waits for room to ask its provider.
 	roomWait = 50 * time.Millisecond
@@ -25,9 +24,14 @@ const (
 var (
 	// errCalledOff is how a call ends when there is to be no session any more.
 	errCalledOff = errors.New("the session is to end: the call to its provider was called off")
-	// errNoRoom is returned where as many workers as may be wait for providers.
-	errNoRoom = errors.New("too many calls to providers are under way")
+	// errNotAsked is found by errors.Is in what a call ends with that was not made, as the provider is left alone or cannot be asked.
+	errNotAsked = errors.New("the provider was not asked")
 )
+
+// noRoom is how a call ends that was not made, and may be tried again when wait has passed.
+type noRoom struct{ wait time.Duration }
+
+func (e *noRoom) Error() string { return "there is no room for another call to the provider just now" }
 
 // calls are the calls to providers that are under way. They leave room for whatever needs no provider, and for other providers; and a call
 // is called off when its session is to end, since an end waits for nobody.
@@ -50,22 +54,44 @@ type place struct {
 	ref       v1.ProviderReference
 }
 
-// make makes a call for a session.
-func (c *calls) make(ctx context.Context, s *v1.TerminalSession, ask func(context.Context) (provider.Token, error)) (provider.Token, error) {
-	timed, leave := c.enter(ctx, client.ObjectKeyFromObject(s), s.Spec.ProviderRef)
+// make makes a call for a session, if the provider is to be asked now. An error is *noRoom or errCalledOff, or what came of the call.
+func (c *calls) make(ctx context.Context, s *v1.TerminalSession, to resolved, ask func(context.Context) error) error {
+	timed, leave := c.enter(ctx, client.ObjectKeyFromObject(s), s.Spec.ProviderRef, max(callTimeout, to.timeout))
 	if leave == nil {
-		return provider.Token{}, errNoRoom
+		return &noRoom{roomWait}
 	}
 	defer leave()
-	token, err := ask(timed)
-	if err != nil && errors.Is(context.Cause(timed), errCalledOff) {
-		return provider.Token{}, errCalledOff
+	left, err := to.enter()
+	if err != nil {
+		return err
 	}
-	return token, err
+	err = ask(timed)
+	calledOff := err != nil && errors.Is(context.Cause(timed), errCalledOff)
+	left(err, calledOff || ctx.Err() != nil)
+	if calledOff {
+		return errCalledOff
+	}
+	return err
+}
+
+// enter asks the provider's limit and breaker for leave to make one call. Who has it says what came of the call.
+func (to resolved) enter() (left func(err error, givenUp bool), err error) {
+	if to.remote == nil {
+		return func(error, bool) {}, nil
+	}
+	began := to.clock.Now()
+	leave, err := to.remote.gate.enter(began, to.name, to.version, to.limit)
+	if err != nil {
+		return nil, err
+	}
+	return func(err error, givenUp bool) {
+		unknown := givenUp || errors.Is(err, errNotAsked) || errors.Is(err, errNoTurn)
+		leave(verdict{err: err, unknown: unknown, began: began, done: to.clock.Now()})
+	}, nil
 }
 
 // enter begins a call for a session, whose context ends in time. Where there is no room for it, leave is nil.
-func (c *calls) enter(ctx context.Context, key types.NamespacedName, ref v1.ProviderReference) (_ context.Context, leave func()) {
+func (c *calls) enter(ctx context.Context, key types.NamespacedName, ref v1.ProviderReference, most time.Duration) (_ context.Context, leave func()) {
 	of := place{ref: ref}
 	if ref.Kind == v1.KindSessionProvider {
 		of.namespace = key.Namespace
@@ -86,7 +112,7 @@ func (c *calls) enter(ctx context.Context, key types.NamespacedName, ref v1.Prov
 		}
 	}
 	ctx, cancel := context.WithCancelCause(ctx)
-	timed, stop := context.WithTimeout(ctx, callTimeout)
+	timed, stop := context.WithTimeout(ctx, most)
 	if c.underway == nil {
 		c.underway = map[types.NamespacedName]call{}
 	}

@@ -11,9 +11,6 @@ import (
 )
 
 const (
-	// pauseBase is for how long a provider that has failed is left alone; it doubles with each failure more, up to pauseCap.
-	pauseBase = time.Second
-	pauseCap  = time.Minute
 	// retryAfterCap bounds what a provider may ask for.
 	retryAfterCap = 24 * time.Hour
 	// lineCap is how far a line may reach into the future. Those at its end come back together: then the most urgent is first again.
@@ -31,12 +28,10 @@ type drain struct {
 	// underway are the calls that are being made, and took is what the last one took.
 	underway int
 	took     time.Duration
-	// line is when the last of those who wait comes back.
-	line time.Time
-	// failures are those in a row, of the version of the provider's object. It is left alone from pausedAt until pausedUntil.
-	failures              int
-	version               string
-	pausedAt, pausedUntil time.Time
+	// line has those who wait.
+	line line
+	// The version is that of the provider's object.
+	breaker
 	// told is what the log has last said of it.
 	told string
 }
@@ -59,45 +54,30 @@ type answer struct {
 func (d *drain) enter(now time.Time, version string, l *limit) (leave func(answer), wait time.Duration) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	if d.version != version { // whatever was wrong with it may be mended
-		d.version, d.failures, d.pausedUntil = version, 0, time.Time{}
-	}
+	d.renew(version)
 	share := revokersOfOne
-	if d.failures > 0 {
+	if d.open() {
 		share = 1
 	}
 	every := max(l.interval(), d.took/time.Duration(share))
-	if paused := d.pausedUntil.Sub(now); paused > 0 {
-		return nil, d.place(now, paused, every)
+	if paused := d.paused(now); paused > 0 {
+		return nil, d.line.place(now, paused, every, lineCap)
 	}
 	if d.underway >= share {
-		return nil, d.place(now, every, every)
+		return nil, d.line.place(now, every, every, lineCap)
 	}
 	free, wait := l.enter(now)
 	if free == nil && wait <= every/8 {
 		return nil, wait // its turn has come but for a trifle, and at the end of the line it would lose it
 	}
 	if free == nil {
-		return nil, d.place(now, wait, every)
+		return nil, d.line.place(now, wait, every, lineCap)
 	}
 	d.underway++
 	return func(said answer) {
 		free()
 		d.left(said)
 	}, 0
-}
-
-// place is a place in the line, not before first has passed and some time after the one before.
-func (d *drain) place(now time.Time, first, every time.Duration) time.Duration {
-	at := d.line.Add(every)
-	if last := now.Add(max(first, lineCap)); at.After(last) {
-		at = last
-	}
-	if soonest := now.Add(first); at.Before(soonest) {
-		at = soonest
-	}
-	d.line = at
-	return at.Sub(now)
 }
 
 func (d *drain) left(said answer) {
@@ -112,17 +92,11 @@ func (d *drain) left(said answer) {
 		return // it is another provider by now
 	}
 	if !said.failed {
-		d.failures, d.pausedUntil, d.told = 0, time.Time{}, ""
+		d.answered()
+		d.told = ""
 		return
 	}
-	now := said.began.Add(said.took)
-	if !said.began.Before(d.pausedAt) { // those that were under way together fail together, and count once
-		d.failures++
-		d.pausedAt = now
-	}
-	if until := now.Add(max(doubled(pauseBase, d.failures, pauseCap), said.pause)); until.After(d.pausedUntil) {
-		d.pausedUntil = until
-	}
+	d.failed(said.began, said.began.Add(said.took), said.pause)
 }
 
 // tell logs why a provider's revocations wait, once for each reason.

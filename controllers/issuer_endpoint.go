@@ -7,12 +7,50 @@ import (
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/api/meta"
+	"k8s.io/apimachinery/pkg/types"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/log"
 
 	v1 "terminals.dev/session-controller/api/v1"
 	"terminals.dev/session-controller/internal/provider/embedded"
 )
+
+// issuer is the client of an embedded provider.
+type issuer struct {
+	*embedded.Issuer
+	url  string
+	keys *signingKeys
+}
+
+// issuer returns the client of an embedded provider, the same one for as long as its URL is the same.
+func (p *Providers) issuer(obj v1.Provider) *issuer {
+	url := p.issuerURL(obj)
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if known := p.issuers[obj.GetUID()]; known != nil && known.url == url {
+		return known
+	}
+	keys := &signingKeys{providers: p, kind: kindOf(obj), namespace: obj.GetNamespace(), name: obj.GetName()}
+	made := &issuer{url: url, keys: keys, Issuer: embedded.New(embedded.Config{IssuerURL: url, Keys: keys, Now: p.Clock.Now})}
+	if p.issuers == nil {
+		p.issuers = map[types.UID]*issuer{}
+	}
+	p.issuers[obj.GetUID()] = made
+	return made
+}
+
+// issuerURL is what the provider's tokens carry as iss.
+func (p *Providers) issuerURL(obj v1.Provider) string {
+	if e := obj.ProviderSpec().Embedded; e != nil && e.IssuerURL != "" {
+		return strings.TrimRight(e.IssuerURL, "/")
+	}
+	return p.placeOf(obj)
+}
+
+// placeOf is the URL of a provider's endpoints at the manager.
+func (p *Providers) placeOf(obj v1.Provider) string {
+	return p.IssuerURL + embedded.Path(obj.GetNamespace(), obj.GetName())
+}
 
 // Issuer finds the embedded issuer whose place is path. It is an embedded.HandlerConfig's Lookup, and every replica answers it.
 func (p *Providers) Issuer(ctx context.Context, path string) (*embedded.Issuer, error) {

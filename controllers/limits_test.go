@@ -1,6 +1,9 @@
 package controllers
 
 import (
+	"context"
+	"errors"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -9,6 +12,11 @@ import (
 
 	v1 "terminals.dev/session-controller/api/v1"
 )
+
+// begun is the context of a call that has leave.
+func begun() context.Context {
+	return context.WithValue(context.Background(), firstRequest{}, new(atomic.Bool))
+}
 
 func limited(uid types.UID, spec v1.RateLimit) *v1.SessionProvider {
 	p := &v1.SessionProvider{}
@@ -117,5 +125,103 @@ func TestALimitFollowsTheSpecAndGrantsNoNewBurst(t *testing.T) {
 	clock.SetTime(now)
 	if n := enterAll(providers.limiter(limited("a", v1.RateLimit{RequestsPerSecond: 7, Burst: 500})), now); n != 7 {
 		t.Errorf("%d in a second, want 7", n)
+	}
+}
+
+// discovering is a limit of a provider whose calls may have to wait for each other before their first request.
+func discovering(spec v1.RateLimit) (*limit, *clocktesting.FakePassiveClock) {
+	providers, clock := at(time.Now())
+	p := limited("a", spec)
+	p.Spec.OAuth2 = &v1.OAuth2Provider{}
+	return providers.limiter(p), clock
+}
+
+// Sixteen calls that have leave wait for one discovery: when it is done, they and those who come then are not more than the burst.
+func TestWhatWasNotSentYetMakesNoRoomForOthers(t *testing.T) {
+	t.Parallel()
+	l, clock := discovering(v1.RateLimit{RequestsPerSecond: 100, Burst: 20, Concurrent: 1000})
+	var held []context.Context
+	for range 16 {
+		if leave, _ := l.enter(clock.Now()); leave == nil {
+			t.Fatal("there is no leave")
+		}
+		held = append(held, begun())
+	}
+	clock.SetTime(clock.Now().Add(time.Minute))
+	sent := 0
+	for {
+		if leave, _ := l.enter(clock.Now()); leave == nil {
+			break
+		}
+		held = append(held, begun())
+	}
+	for _, ctx := range held {
+		if err := l.pay(ctx, clock); err != nil {
+			t.Fatal(err)
+		}
+		sent++
+	}
+	if sent != 20 {
+		t.Errorf("%d requests go out at once, want the burst of 20", sent)
+	}
+	if leave, _ := l.enter(clock.Now()); leave != nil {
+		t.Error("there is leave for one more")
+	}
+}
+
+func TestTheFirstRequestOfACallIsPaidAndEachFurtherOneIsNot(t *testing.T) {
+	t.Parallel()
+	l, clock := discovering(v1.RateLimit{RequestsPerSecond: 1, Burst: 3, Concurrent: 10})
+	leave, _ := l.enter(clock.Now())
+	call := begun()
+	for range 3 {
+		if err := l.pay(call, clock); err != nil {
+			t.Fatal(err)
+		}
+	}
+	leave()
+	if _, wait := l.enter(clock.Now()); wait != time.Second {
+		t.Errorf("the next is to wait for %s, want a second", wait)
+	}
+}
+
+func TestARequestThatIsGivenUpWhileItWaitsTakesNothing(t *testing.T) {
+	t.Parallel()
+	l, clock := discovering(v1.RateLimit{RequestsPerSecond: 1, Burst: 1, Concurrent: 10})
+	enterAll(l, clock.Now())
+	ended, end := context.WithCancel(context.Background())
+	end()
+	for range 100 {
+		if err := l.pay(ended, clock); !errors.Is(err, errThrottled) {
+			t.Fatalf("the error is %v", err)
+		}
+	}
+	if _, wait := l.enter(clock.Now()); wait != time.Second {
+		t.Errorf("the next is to wait for %s, want a second", wait)
+	}
+}
+
+func TestARequestThatWouldWaitForLongerThanACallMayIsNotBegun(t *testing.T) {
+	t.Parallel()
+	l, clock := discovering(v1.RateLimit{RequestsPerSecond: 1, Burst: 1, Concurrent: 10})
+	l.bucket.tokens = -20
+	if err := l.pay(context.Background(), clock); !errors.Is(err, errThrottled) {
+		t.Errorf("the error is %v", err)
+	}
+	if l.bucket.tokens != -20 || l.queued != 0 {
+		t.Errorf("it has taken a place: %v tokens, %d in the queue", l.bucket.tokens, l.queued)
+	}
+}
+
+func TestACallThatMadeNoRequestKeepsNoRoom(t *testing.T) {
+	t.Parallel()
+	l, clock := discovering(v1.RateLimit{RequestsPerSecond: 1, Burst: 2, Concurrent: 10})
+	for range 2 {
+		leave, _ := l.enter(clock.Now())
+		leave()
+	}
+	clock.SetTime(clock.Now().Add(time.Minute))
+	if n := enterAll(l, clock.Now()); n != 2 {
+		t.Errorf("%d have leave a minute later, want 2", n)
 	}
 }

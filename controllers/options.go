@@ -10,6 +10,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	v1 "terminals.dev/session-controller/api/v1"
+	"terminals.dev/session-controller/internal/egress"
 	"terminals.dev/session-controller/internal/provider"
 	"terminals.dev/session-controller/internal/telemetry"
 	"terminals.dev/session-controller/internal/tokenstore"
@@ -25,6 +26,9 @@ type Options struct {
 	IssuerURL string
 	// Concurrent is how many sessions are worked on at a time.
 	Concurrent int
+	// Egress and AllowHTTP are as in Providers.
+	Egress    egress.Allow
+	AllowHTTP bool
 	// Metrics counts, Recorder takes the events, and Clock is the time of day.
 	Metrics  *telemetry.Metrics
 	Recorder events.EventRecorder
@@ -44,6 +48,7 @@ func Setup(ctx context.Context, mgr ctrl.Manager, o Options) (*Providers, error)
 	orders := &Orders{Reader: mgr.GetClient(), Namespaces: o.Namespaces, Clock: o.Clock}
 	providers := &Providers{
 		Reader: mgr.GetClient(), Store: store, Namespace: o.Namespace, Namespaces: o.Namespaces, IssuerURL: o.IssuerURL, Clock: o.Clock, Wrap: o.Wrap,
+		Egress: o.Egress, AllowHTTP: o.AllowHTTP,
 	}
 	sessions := &TerminalSessionReconciler{
 		Client: writer, Store: store, Providers: providers, Orders: orders, Metrics: o.Metrics, Recorder: o.Recorder, Clock: o.Clock,

@@ -5,9 +5,7 @@ import (
 	"encoding/hex"
 	"fmt"
 	"hash/fnv"
-	"maps"
 	"slices"
-	"strings"
 	"sync"
 
 	corev1 "k8s.io/api/core/v1"
@@ -19,8 +17,8 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	v1 "terminals.dev/session-controller/api/v1"
+	"terminals.dev/session-controller/internal/egress"
 	"terminals.dev/session-controller/internal/provider"
-	"terminals.dev/session-controller/internal/provider/embedded"
 	"terminals.dev/session-controller/internal/session"
 	"terminals.dev/session-controller/internal/tokenstore"
 )
@@ -42,28 +40,15 @@ type Providers struct {
 	// Wrap, where it is set, is put around the client of a provider each time that it is to be asked.
 	Wrap func(of v1.Provider, asked provider.Provider) provider.Provider
 
+	// Egress says which addresses providers may have, and AllowHTTP lets OAuth 2.0 servers be asked in plain http.
+	Egress    egress.Allow
+	AllowHTTP bool
+
 	mu      sync.Mutex
 	issuers map[types.UID]*issuer
-	limits  map[types.UID]*limit
-}
-
-// issuer is the client of an embedded provider.
-type issuer struct {
-	*embedded.Issuer
-	url  string
-	keys *signingKeys
-}
-
-// kindEmbedded names the embedded providers in metrics.
-const kindEmbedded = "embedded"
-
-// resolved is a provider that can be asked.
-type resolved struct {
-	provider.Provider
-	// Kind is embedded, oauth2 or webhook.
-	Kind string
-	// SecureLogin is whether nothing is to be asked without an auth token.
-	SecureLogin bool
+	remotes map[types.UID]*remote
+	// doubts wakes the reconciler of a kind of providers.
+	doubts map[v1.ProviderKind]func(types.NamespacedName)
 }
 
 // resolve finds the provider of a session. Why it cannot be asked, if it cannot, is the observation's problem; an error is one of reading.
@@ -87,17 +72,9 @@ func (p *Providers) resolve(ctx context.Context, s *v1.TerminalSession) (resolve
 	if seen.Problem, err = p.problem(ctx, s, obj); err != nil || seen.Problem.Reason != "" {
 		return resolved{}, seen, err
 	}
-	return p.clientOf(obj), seen, nil
-}
-
-// clientOf returns what a provider that is ready is asked through.
-func (p *Providers) clientOf(obj v1.Provider) resolved {
-	var asked provider.Provider = p.issuer(obj)
-	if p.Wrap != nil {
-		asked = p.Wrap(obj, asked)
-	}
-	secure := obj.ProviderSpec().SecureLogin
-	return resolved{Provider: asked, Kind: kindEmbedded, SecureLogin: secure != nil && *secure}
+	to, problem, err := p.clientOf(ctx, obj)
+	seen.Problem = problem
+	return to, seen, err
 }
 
 // CountRevocations counts the tokens that providers are yet to be told of.
@@ -121,7 +98,7 @@ func (p *Providers) problem(ctx context.Context, s *v1.TerminalSession, obj v1.P
 		return problem(v1.ReasonProviderPending, "%s %s has not been looked at yet.", ref.Kind, ref.Name).Problem, nil
 	}
 	if ready.Status != metav1.ConditionTrue {
-		return problem(v1.ReasonProviderNotReady, "%s %s is not ready (%s): %s", ref.Kind, ref.Name, ready.Reason, ready.Message).Problem, nil
+		return notReadyProblem(ref.Kind, ref.Name, ready.Reason, ready.Message), nil
 	}
 	cluster, ok := obj.(*v1.ClusterSessionProvider)
 	if !ok {
@@ -144,6 +121,10 @@ func (p *Providers) problem(ctx context.Context, s *v1.TerminalSession, obj v1.P
 	return session.Problem{}, nil
 }
 
+func notReadyProblem(kind v1.ProviderKind, name, reason, message string) session.Problem {
+	return problem(v1.ReasonProviderNotReady, "%s %s is not ready (%s): %s", kind, name, reason, message).Problem
+}
+
 func problem(reason, format string, args ...any) session.Provider {
 	return session.Provider{Problem: session.Problem{Reason: reason, Message: fmt.Sprintf(format, args...)}}
 }
@@ -155,13 +136,17 @@ func (p *Providers) version(ctx context.Context, s *v1.TerminalSession, obj v1.P
 	if ready := meta.FindStatusCondition(obj.ProviderStatus().Conditions, v1.ConditionReady); ready != nil {
 		_, _ = fmt.Fprintf(h, "/%s/%s", ready.Status, ready.LastTransitionTime.UTC())
 	}
+	seen, err := p.credentials(ctx, obj)
+	if err != nil {
+		return "", err
+	}
+	_, _ = fmt.Fprint(h, seen.version)
 	if ref := s.Spec.AuthTokenSecretRef; ref != nil {
-		m := &metav1.PartialObjectMetadata{}
-		m.SetGroupVersionKind(corev1.SchemeGroupVersion.WithKind("Secret"))
-		if err := p.Reader.Get(ctx, client.ObjectKey{Namespace: s.Namespace, Name: ref.Name}, m); client.IgnoreNotFound(err) != nil {
+		version, err := p.secretVersion(ctx, client.ObjectKey{Namespace: s.Namespace, Name: ref.Name})
+		if err != nil {
 			return "", fmt.Errorf("looking up the auth token's Secret %s: %w", ref.Name, err)
 		}
-		_, _ = fmt.Fprintf(h, "/%s", m.ResourceVersion)
+		_, _ = fmt.Fprintf(h, "/%s", version)
 	}
 	return hex.EncodeToString(h.Sum(nil)), nil
 }
@@ -207,52 +192,6 @@ func (p *Providers) all(ctx context.Context) ([]v1.Provider, error) {
 		}
 	}
 	return found, nil
-}
-
-// issuer returns the client of an embedded provider, the same one for as long as its URL is the same.
-func (p *Providers) issuer(obj v1.Provider) *issuer {
-	url := p.issuerURL(obj)
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	if known := p.issuers[obj.GetUID()]; known != nil && known.url == url {
-		return known
-	}
-	keys := &signingKeys{providers: p, kind: kindOf(obj), namespace: obj.GetNamespace(), name: obj.GetName()}
-	made := &issuer{url: url, keys: keys, Issuer: embedded.New(embedded.Config{IssuerURL: url, Keys: keys, Now: p.Clock.Now})}
-	if p.issuers == nil {
-		p.issuers = map[types.UID]*issuer{}
-	}
-	p.issuers[obj.GetUID()] = made
-	return made
-}
-
-// forget drops the clients and limits of providers that are gone.
-func (p *Providers) forget(ctx context.Context) error {
-	all, err := p.all(ctx)
-	if err != nil {
-		return err
-	}
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	gone := func(uid types.UID) bool {
-		return !slices.ContainsFunc(all, func(o v1.Provider) bool { return o.GetUID() == uid })
-	}
-	maps.DeleteFunc(p.issuers, func(uid types.UID, _ *issuer) bool { return gone(uid) })
-	maps.DeleteFunc(p.limits, func(uid types.UID, _ *limit) bool { return gone(uid) })
-	return nil
-}
-
-// issuerURL is what the provider's tokens carry as iss.
-func (p *Providers) issuerURL(obj v1.Provider) string {
-	if e := obj.ProviderSpec().Embedded; e != nil && e.IssuerURL != "" {
-		return strings.TrimRight(e.IssuerURL, "/")
-	}
-	return p.placeOf(obj)
-}
-
-// placeOf is the URL of a provider's endpoints at the manager.
-func (p *Providers) placeOf(obj v1.Provider) string {
-	return p.IssuerURL + embedded.Path(obj.GetNamespace(), obj.GetName())
 }
 
 // secretNamespace is where a provider's Secrets are.

@@ -283,7 +283,16 @@ func (r *RevocationReconciler) find(ctx context.Context, label string) (*drain, 
 	if !issues(obj) {
 		return d, revoker{problem: "their provider is not ready"}, nil
 	}
-	found := revoker{obj: obj, version: obj.GetResourceVersion(), resolved: r.Providers.clientOf(obj)}
+	found := revoker{obj: obj, version: obj.GetResourceVersion()}
+	asked, problem, err := r.Providers.clientOf(ctx, obj)
+	if err != nil {
+		return d, found, err
+	}
+	if problem.Reason != "" {
+		found.problem = problem.Message
+		return d, found, nil
+	}
+	found.resolved = asked
 	if can := found.Capabilities(); !can.RevokesByToken && !can.RevokesBySession {
 		found.problem = "their provider is not one that can be told, as it was when it issued them"
 	}

@@ -80,19 +80,25 @@ func (r *SessionProviderReconciler) Reconcile(ctx context.Context, req ctrl.Requ
 }
 
 // notReady is why a provider cannot issue tokens.
-type notReady struct{ reason, message string }
+type notReady struct {
+	reason, message string
+	// waits is whether it may be over by itself; else only a change of configuration helps.
+	waits bool
+	// rest is how long the server asks to be left alone.
+	rest time.Duration
+	// local is whether it was found without a request, so that it is the same until the provider or its credentials change.
+	local bool
+}
 
 func (e *notReady) Error() string { return e.reason + ": " + e.message }
 
-// prepare makes sure of everything that the provider's issuer needs, writes what it found into the status of obj, and tells when to look
+// prepare makes sure of everything that the provider needs, writes what it found into the status of obj, and tells when to look
 // again.
 func (r *SessionProviderReconciler) prepare(ctx context.Context, obj v1.Provider) (time.Time, error) {
-	status := obj.ProviderStatus()
 	if obj.ProviderSpec().Embedded == nil {
-		status.Supports, status.IssuerURL = nil, ""
-		return time.Time{}, &notReady{v1.ReasonUnsupported,
-			"This version of the controller has no adapter for oauth2 and webhook providers: use embedded, or a version that has one."}
+		return r.reach(ctx, obj)
 	}
+	status := obj.ProviderStatus()
 	status.Supports = []v1.ProviderFeature{v1.FeatureIdempotency}
 	status.IssuerURL = r.Providers.issuerURL(obj)
 	if err := r.issuerURLTaken(ctx, obj); err != nil {
@@ -106,7 +112,7 @@ func (r *SessionProviderReconciler) prepare(ctx context.Context, obj v1.Provider
 func (r *SessionProviderReconciler) issuerURLTaken(ctx context.Context, obj v1.Provider) error {
 	url := r.Providers.issuerURL(obj)
 	if below(url, r.Providers.IssuerURL) && !sameURL(url, r.Providers.placeOf(obj)) {
-		return &notReady{v1.ReasonIssuerURLTaken, "spec.embedded.issuerURL is another provider's place at this manager: leave it out, or set a URL of your own."}
+		return &notReady{reason: v1.ReasonIssuerURLTaken, message: "spec.embedded.issuerURL is another provider's place at this manager: leave it out, or set a URL of your own."}
 	}
 	all, err := r.Providers.all(ctx)
 	if err != nil {
@@ -117,7 +123,7 @@ func (r *SessionProviderReconciler) issuerURLTaken(ctx context.Context, obj v1.P
 			continue
 		}
 		if precedes(other, obj) {
-			return &notReady{v1.ReasonIssuerURLTaken, fmt.Sprintf("%s %s has the same issuer URL: set another in spec.embedded.issuerURL.",
+			return &notReady{reason: v1.ReasonIssuerURLTaken, message: fmt.Sprintf("%s %s has the same issuer URL: set another in spec.embedded.issuerURL.",
 				kindOf(other), client.ObjectKeyFromObject(other))}
 		}
 	}
@@ -166,7 +172,7 @@ func (r *SessionProviderReconciler) keys(ctx context.Context, obj v1.Provider) (
 		plan = embedded.Schedule(infos(secrets), rotation(obj), now)
 	}
 	if missing := keys.missing(obj, secrets); missing != "" {
-		return time.Time{}, &notReady{v1.ReasonSigningKeyMissing, missing}
+		return time.Time{}, &notReady{reason: v1.ReasonSigningKeyMissing, message: missing}
 	}
 	if len(secrets) == 0 || plan.CreateNext {
 		made, err := r.create(ctx, obj, namespace)
@@ -194,7 +200,7 @@ func (r *SessionProviderReconciler) keys(ctx context.Context, obj v1.Provider) (
 	ready := meta.IsStatusConditionTrue(obj.ProviderStatus().Conditions, v1.ConditionReady)
 	var broken *provider.Error
 	if err := keys.verify(ctx, obj, kept, ready); errors.As(err, &broken) {
-		return time.Time{}, &notReady{v1.ReasonSigningKeyBroken, broken.Message}
+		return time.Time{}, &notReady{reason: v1.ReasonSigningKeyBroken, message: broken.Message}
 	} else if err != nil {
 		return time.Time{}, err
 	}
@@ -235,10 +241,16 @@ func (r *SessionProviderReconciler) conditions(obj v1.Provider, why *notReady) {
 	if why == nil {
 		set(v1.ConditionReady, metav1.ConditionTrue, v1.ReasonReady, "The provider can issue tokens.")
 		meta.RemoveStatusCondition(&status.Conditions, v1.ConditionStalled)
+		meta.RemoveStatusCondition(&status.Conditions, v1.ConditionReconciling)
 		return
 	}
+	is, not := v1.ConditionStalled, v1.ConditionReconciling
+	if why.waits {
+		is, not = not, is
+	}
 	set(v1.ConditionReady, metav1.ConditionFalse, why.reason, why.message)
-	set(v1.ConditionStalled, metav1.ConditionTrue, why.reason, why.message)
+	set(is, metav1.ConditionTrue, why.reason, why.message)
+	meta.RemoveStatusCondition(&status.Conditions, not)
 }
 
 func (r *SessionProviderReconciler) report(ctx context.Context, before, after v1.Provider) error {

@@ -36,6 +36,8 @@ const (
 	indexMatch      = "match"   // what bans go by; over bans, and over sessions
 	indexLogout     = "logout"  // the logout that was applied last
 	indexRunning    = "running" // over logouts: those that have begun
+	// over providers: the Secrets with their credentials
+	indexCredentials = "credentials"
 )
 
 // CacheOptions are what the controllers need of a cache: Secrets and namespaces as metadata alone, and nobody's managedFields.
@@ -55,6 +57,18 @@ func Index(ctx context.Context, indexer client.FieldIndexer, clusterWide bool) e
 	}
 	if err := indexOrders(ctx, indexer, clusterWide); err != nil {
 		return err
+	}
+	providers := []client.Object{&v1.SessionProvider{}}
+	if clusterWide {
+		providers = append(providers, &v1.ClusterSessionProvider{})
+	}
+	for _, kind := range providers {
+		err := indexer.IndexField(ctx, kind, indexCredentials, func(o client.Object) []string {
+			return credentialSecrets(o.(v1.Provider).ProviderSpec())
+		})
+		if err != nil {
+			return fmt.Errorf("indexing providers by %s: %w", indexCredentials, err)
+		}
 	}
 	indexes := map[string]func(*v1.TerminalSession) []string{
 		indexSecretName: secretNames,
@@ -228,7 +242,7 @@ func (r *TerminalSessionReconciler) wakeHeirs(ctx context.Context, q queue, befo
 	}
 }
 
-// ofSecret wakes the sessions that a Secret is of, or that name it.
+// ofSecret wakes the sessions that a Secret is of, or that name it, or whose provider does.
 func (r *TerminalSessionReconciler) ofSecret(ctx context.Context, secret client.Object) []reconcile.Request {
 	if !r.Providers.serves(secret.GetNamespace()) {
 		return nil // of the controller's own namespace the cache has the revocations alone
@@ -237,6 +251,13 @@ func (r *TerminalSessionReconciler) ofSecret(ctx context.Context, secret client.
 	requests = append(requests, r.matching(ctx, secret.GetNamespace(), client.MatchingFields{indexAuthSecret: secret.GetName()})...)
 	if name := secret.GetLabels()[tokenstore.LabelSession]; name != "" {
 		requests = append(requests, reconcile.Request{NamespacedName: types.NamespacedName{Namespace: secret.GetNamespace(), Name: name}})
+	}
+	naming, err := r.Providers.naming(ctx, secret)
+	if err != nil {
+		ctrl.LoggerFrom(ctx).Error(err, "finding the providers that an event concerns")
+	}
+	for _, p := range naming {
+		requests = append(requests, r.ofProvider(ctx, p)...)
 	}
 	return requests
 }
@@ -296,8 +317,9 @@ func (r *SessionProviderReconciler) SetupWithManager(mgr ctrl.Manager) error {
 		Named(map[v1.ProviderKind]string{
 			v1.KindSessionProvider: "sessionprovider", v1.KindClusterSessionProvider: "clustersessionprovider",
 		}[r.Kind]).
-		WithOptions(controller.Options{EnableWarmup: new(true), RateLimiter: rateLimiter()}).
+		WithOptions(controller.Options{MaxConcurrentReconciles: providersAtOnce, EnableWarmup: new(true), RateLimiter: rateLimiter()}).
 		For(watched).
+		WatchesRawSource(r.Providers.doubted(r.Kind)).
 		Watches(&v1.SessionProvider{}, handler.EnqueueRequestsFromMapFunc(r.withSameURL)).
 		Watches(tokenstore.Watched(), handler.EnqueueRequestsFromMapFunc(r.ofSecret))
 	if r.Providers.clusterWide() {
@@ -306,17 +328,29 @@ func (r *SessionProviderReconciler) SetupWithManager(mgr ctrl.Manager) error {
 	return b.Complete(r)
 }
 
-// ofSecret wakes the provider that a signing key is of.
-func (r *SessionProviderReconciler) ofSecret(_ context.Context, secret client.Object) []reconcile.Request {
-	ref := metav1.GetControllerOf(secret)
-	if ref == nil || ref.Kind != string(r.Kind) || secret.GetLabels()[tokenstore.LabelProvider] == "" {
-		return nil
+// ofSecret wakes the provider that a signing key is of, and those that have credentials in a Secret.
+func (r *SessionProviderReconciler) ofSecret(ctx context.Context, secret client.Object) []reconcile.Request {
+	if !r.Providers.serves(secret.GetNamespace()) {
+		return nil // of the controller's own namespace the cache has the revocations alone
 	}
-	key := types.NamespacedName{Name: ref.Name}
-	if r.Kind == v1.KindSessionProvider {
-		key.Namespace = secret.GetNamespace()
+	var requests []reconcile.Request
+	if ref := metav1.GetControllerOf(secret); ref != nil && ref.Kind == string(r.Kind) && secret.GetLabels()[tokenstore.LabelProvider] != "" {
+		key := types.NamespacedName{Name: ref.Name}
+		if r.Kind == v1.KindSessionProvider {
+			key.Namespace = secret.GetNamespace()
+		}
+		requests = append(requests, reconcile.Request{NamespacedName: key})
 	}
-	return []reconcile.Request{{NamespacedName: key}}
+	naming, err := r.Providers.naming(ctx, secret)
+	if err != nil {
+		ctrl.LoggerFrom(ctx).Error(err, "finding the providers that an event concerns")
+	}
+	for _, p := range naming {
+		if kindOf(p) == r.Kind {
+			requests = append(requests, reconcile.Request{NamespacedName: client.ObjectKeyFromObject(p)})
+		}
+	}
+	return requests
 }
 
 // withSameURL wakes the providers that have, or wait for, the issuer URL of one that has changed or gone.

@@ -97,8 +97,12 @@ func (r *TerminalSessionReconciler) obtain(ctx context.Context, seen observation
 		return session.Outcome{Failure: missing}, nil
 	}
 	asked := r.Clock.Now()
-	token, err := r.calls.make(ctx, s, func(ctx context.Context) (provider.Token, error) { return ask(ctx, req) })
-	if errors.Is(err, errNoRoom) || errors.Is(err, errCalledOff) {
+	var token provider.Token
+	err = r.calls.make(ctx, s, seen.provider, func(ctx context.Context) (err error) {
+		token, err = ask(ctx, req)
+		return err
+	})
+	if full := (*noRoom)(nil); errors.As(err, &full) || errors.Is(err, errCalledOff) {
 		return session.Outcome{}, err
 	}
 	refused := failure(err)

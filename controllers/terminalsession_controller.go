@@ -96,9 +96,10 @@ func (r *TerminalSessionReconciler) Reconcile(ctx context.Context, req ctrl.Requ
 			decision = session.Decide(seen.Input, r.Clock.Now())
 		}
 	}
+	full := (*noRoom)(nil)
 	switch {
-	case errors.Is(err, errNoRoom):
-		return result(s, roomWait, r.Clock.Now()), nil
+	case errors.As(err, &full):
+		return result(s, full.wait, r.Clock.Now()), nil
 	case errors.Is(err, errCalledOff):
 		return ctrl.Result{RequeueAfter: time.Millisecond, Priority: new(session.PriorityEnd)}, nil
 	case err != nil:

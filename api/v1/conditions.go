@@ -122,8 +122,6 @@ const (
 	ReasonCredentialsMissing = "CredentialsMissing"
 	// ReasonCredentialsRefused means: the provider's server refuses the controller's credentials, or they are unusable.
 	ReasonCredentialsRefused = "CredentialsRefused"
-	// ReasonUnsupported means: this version has no adapter for such a provider.
-	ReasonUnsupported = "Unsupported"
 	// ReasonSigningKeyMissing means: a signing key that status.keyIDs records is gone.
 	ReasonSigningKeyMissing = "SigningKeyMissing"
 	// ReasonSigningKeyBroken means: a signing key's Secret does not hold that key.

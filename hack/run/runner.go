@@ -68,7 +68,10 @@ func (r *runner) kubectl(ctx context.Context, commands ...[]string) error {
 }
 
 func (r *runner) startManager(ctx context.Context) (err error) {
-	r.manager, err = r.env.StartManager(ctx, testenv.ManagerOptions{Binary: r.binary, Dir: folder, Ports: [3]int{9443, 8443, 8081}})
+	r.manager, err = r.env.StartManager(ctx, testenv.ManagerOptions{
+		Binary: r.binary, Dir: folder, Ports: [3]int{9443, 8443, 8081},
+		Args: []string{"--allow-private-providers", "--allow-loopback-providers"}, // what one tries out is on this machine, or near it
+	})
 	if err != nil {
 		return err
 	}

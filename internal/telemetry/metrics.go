@@ -1,4 +1,4 @@
-// Package telemetry is what the controller tells of itself: metrics, in the ecosystem's style and without a label per object.
+// Package telemetry is what the controller tells of itself: metrics, in the ecosystem's style and without a label per session.
 package telemetry
 
 import (

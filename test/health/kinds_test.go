@@ -45,8 +45,10 @@ func providerRows() []row {
 		object := applied[kind]
 		rows = append(rows, []row{
 			{kind + " can issue tokens", object, provider(is(v1.ReasonReady, "The provider can issue tokens.", "Ready")), current, v1.ReasonReady},
-			{kind + " has no adapter in this version", object,
-				provider(is(v1.ReasonUnsupported, "This version has the embedded issuer only.", "!Ready", "Stalled")), failed, v1.ReasonUnsupported},
+			{kind + " has no credentials", object,
+				provider(is(v1.ReasonCredentialsMissing, "Secret idp does not exist.", "!Ready", "Stalled")), failed, v1.ReasonCredentialsMissing},
+			{kind + " has a server that is out of reach", object,
+				provider(is(v1.ReasonDiscoveryFailed, "The server gave no answer in time.", "!Ready", "Reconciling")), inProgress, v1.ReasonDiscoveryFailed},
 			{kind + " has lost a signing key", object,
 				provider(is(v1.ReasonSigningKeyMissing, "A signing key is gone.", "!Ready", "Stalled")), failed, v1.ReasonSigningKeyMissing},
 		}...)

@@ -22,6 +22,7 @@ import (
 
 	v1 "terminals.dev/session-controller/api/v1"
 	"terminals.dev/session-controller/controllers"
+	"terminals.dev/session-controller/internal/egress"
 	lifecycle "terminals.dev/session-controller/internal/session"
 	"terminals.dev/session-controller/internal/telemetry"
 	"terminals.dev/session-controller/internal/tokenstore"
@@ -76,7 +77,7 @@ func (h *harness) restart() {
 	store := &tokenstore.Store{Metadata: client, Live: h.wire.live(), Writer: client}
 	h.providers = &controllers.Providers{
 		Reader: client, Store: store, Namespace: systemNamespace, IssuerURL: "https://sessions.test", Clock: h.clock,
-		Wrap: h.answers.wrap,
+		Wrap: h.answers.wrap, Egress: egress.Allow{Loopback: true},
 	}
 	if h.answers.tell { // so that tests do not share a queue
 		h.providers.Namespace = h.namespace

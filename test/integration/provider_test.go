@@ -27,7 +27,8 @@ func (h *harness) expectProvider(p v1.Provider, want string) {
 		h.t.Errorf("provider %s is ready: %s, want %s: %s", p.GetName(), got, want, ready.Message)
 	}
 	stalled := meta.IsStatusConditionTrue(p.ProviderStatus().Conditions, v1.ConditionStalled)
-	if stalled == (ready.Status == metav1.ConditionTrue) || p.ProviderStatus().ObservedGeneration != p.GetGeneration() {
+	reconciling := meta.IsStatusConditionTrue(p.ProviderStatus().Conditions, v1.ConditionReconciling)
+	if stalled && reconciling || (stalled || reconciling) == (ready.Status == metav1.ConditionTrue) || p.ProviderStatus().ObservedGeneration != p.GetGeneration() {
 		h.t.Errorf("provider %s contradicts itself: %+v", p.GetName(), p.ProviderStatus())
 	}
 }
@@ -67,12 +68,12 @@ func TestASessionHealsWhenTheCauseGoes(t *testing.T) {
 		},
 		"the provider becomes ready": {
 			cause: func(h *harness) v1.Provider {
-				p := sessionProvider("webhook", usesWebhook)
+				p := sessionProvider("webhook", unusable)
 				h.provide(p)
 				return p
 			},
 			is:   "NotLoggedIn: Stalled (ProviderNotReady)",
-			says: []string{"SessionProvider webhook", "Unsupported", "use embedded"},
+			says: []string{"SessionProvider webhook", "CredentialsMissing", "Secret nowhere does not exist: create it"},
 			cure: func(h *harness, p v1.Provider) {
 				change(h, p.(*v1.SessionProvider), func(p *v1.SessionProvider) {
 					p.Spec.Webhook, p.Spec.Embedded = nil, &v1.EmbeddedProvider{}
@@ -131,26 +132,11 @@ func TestASessionHealsWhenTheCauseGoes(t *testing.T) {
 	}
 }
 
-func usesWebhook(s *v1.SessionProviderSpec) {
-	s.Embedded, s.Webhook = nil, &v1.WebhookProvider{URL: "https://handler.example.com/sessions"}
-}
-
-func usesOAuth2(s *v1.SessionProviderSpec) {
-	s.Embedded, s.OAuth2 = nil, &v1.OAuth2Provider{IssuerURL: "https://idp.example.com", ClientID: "till-fleet"}
-}
-
-func TestAProviderWithoutAnAdapterSaysSo(t *testing.T) {
-	t.Parallel()
-	h := newHarness(t)
-	for name, kind := range map[string]func(*v1.SessionProviderSpec){"oauth2": usesOAuth2, "webhook": usesWebhook} {
-		p := sessionProvider(name, kind)
-		h.provide(p)
-		h.apply(session("at-"+name, at(v1.KindSessionProvider, name)))
-		h.settle("at-" + name)
-
-		h.expectProvider(p, "False (Unsupported)")
-		h.expect("at-"+name, "NotLoggedIn: Stalled (ProviderNotReady)")
-		h.expectMessage(h.get("at-"+name), "oauth2 and webhook", "use embedded")
+// unusable makes a provider one that is not ready: its credentials are nowhere.
+func unusable(s *v1.SessionProviderSpec) {
+	s.Embedded, s.Webhook = nil, &v1.WebhookProvider{
+		URL:            "https://handler.example.com/sessions",
+		Authentication: &v1.WebhookAuthentication{BearerTokenSecretRef: &v1.SecretKeyReference{Name: "nowhere", Key: "token"}},
 	}
 }
 

@@ -84,7 +84,7 @@ var unreachable = []struct {
 	},
 	{
 		name:  "it is not ready",
-		begin: func(h *revoking) { h.turn(usesWebhook) },
+		begin: func(h *revoking) { h.turn(unusable) },
 		end: func(h *revoking) {
 			h.turn(func(s *v1.SessionProviderSpec) { s.Embedded, s.Webhook = &v1.EmbeddedProvider{}, nil })
 		},

@@ -89,7 +89,7 @@ func TestAnEndPutsTheTokenAsideAndWaitsForNoProvider(t *testing.T) {
 		"down":    func(h *harness) { h.answers.say(unavailable) },
 		"deleted": func(h *harness) { h.delete(h.provider(issuer)) },
 		"not ready": func(h *harness) {
-			change(h, h.provider(issuer), func(p *v1.SessionProvider) { usesWebhook(&p.Spec) })
+			change(h, h.provider(issuer), func(p *v1.SessionProvider) { unusable(&p.Spec) })
 			h.look(h.provider(issuer))
 		},
 	} {

@@ -114,6 +114,13 @@ func TestWhatTheAPIServerRejectsItExplains(t *testing.T) {
 		"a webhook without https": {
 			kind: "SessionProvider", spec: `{webhook: {url: "http://a.example"}}`, says: []string{"spec.webhook.url", "https URL"},
 		},
+		"a webhook with a user": {
+			kind: "SessionProvider", spec: `{webhook: {url: "https://anna:secret@a.example"}}`, says: []string{"spec.webhook.url", "without user and fragment"},
+		},
+		"a webhook that is asked after sessions all the time": {
+			kind: "SessionProvider", spec: `{webhook: {url: "https://a.example", introspection: {interval: 1s}}}`,
+			says: []string{"spec.webhook.introspection.interval", "from 10s to 24h"},
+		},
 		"a method without its secret": {
 			kind: "SessionProvider", spec: `{oauth2: {issuerURL: "https://a.example", clientID: a, clientAuthentication: {method: PrivateKeyJWT}}}`,
 			says: []string{"spec.oauth2.clientAuthentication.secretRef", "must name the Secret"},
@@ -246,7 +253,7 @@ rateLimit: {requestsPerSecond: 50, burst: 100, concurrent: 16}`,
 		"ClusterSessionProvider": {
 			given: `{webhook: {url: "https://a.example"}, rateLimit: {burst: 7}}`,
 			spec: `
-webhook: {url: "https://a.example", timeoutSeconds: 10}
+webhook: {url: "https://a.example", timeoutSeconds: 10, introspection: {interval: 5m}}
 rateLimit: {requestsPerSecond: 50, burst: 7, concurrent: 16}`,
 			status: `{observedGeneration: -1}`,
 		},

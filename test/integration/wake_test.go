@@ -16,6 +16,7 @@ import (
 
 	v1 "terminals.dev/session-controller/api/v1"
 	"terminals.dev/session-controller/controllers"
+	"terminals.dev/session-controller/internal/egress"
 )
 
 // manage runs the reconcilers in a manager, as main does, until the test ends.
@@ -33,6 +34,7 @@ func (h *harness) manage() {
 	_, err = controllers.Setup(h.ctx, mgr, controllers.Options{
 		Namespace: systemNamespace, IssuerURL: "https://sessions.test", Concurrent: 4,
 		Metrics: h.sessions.Metrics, Recorder: h, Clock: clock.RealClock{}, Wrap: h.answers.wrap,
+		Egress: egress.Allow{Loopback: true},
 	})
 	if err != nil {
 		h.t.Fatal(err)
@@ -99,7 +101,7 @@ func TestWhatWakesASession(t *testing.T) {
 		{
 			name:    "its provider becoming ready",
 			session: session("provider-ready", at(v1.KindSessionProvider, "hook")),
-			before:  func() { h.apply(sessionProvider("hook", usesWebhook)) },
+			before:  func() { h.apply(sessionProvider("hook", unusable)) },
 			is:      "NotLoggedIn: Stalled (ProviderNotReady)",
 			event: func() {
 				change(h, h.provider("hook"), func(p *v1.SessionProvider) {
