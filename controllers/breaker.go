@@ -82,7 +82,7 @@ const (
 	// failuresToOpen is after how many failures in a row a provider is left alone by sessions.
 	failuresToOpen = 5
 	// farthestPlace is how far those who are denied are spread: when they come back, the most urgent is first again.
-	farthestPlace = 5 * time.Second
+	farthestPlace = 15 * time.Second
 )
 
 // gate is what the calls that sessions make to one provider go through: its limit, which revocations share, and its breaker.

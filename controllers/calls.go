@@ -134,3 +134,14 @@ func (c *calls) callOff(key types.NamespacedName) {
 		underway.cancel(errCalledOff)
 	}
 }
+
+// unread is how a call ends that was not made, since the API server did not give what it takes.
+type unread struct{ error }
+
+func (e *unread) Unwrap() error { return e.error }
+
+// unasked is whether a call ended without an answer, through no fault of the provider: it is made another time.
+func unasked(err error) bool {
+	full, missing := (*noRoom)(nil), (*unread)(nil)
+	return errors.Is(err, errCalledOff) || errors.As(err, &full) || errors.As(err, &missing)
+}

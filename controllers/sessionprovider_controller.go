@@ -20,6 +20,7 @@ import (
 	v1 "terminals.dev/session-controller/api/v1"
 	"terminals.dev/session-controller/internal/provider"
 	"terminals.dev/session-controller/internal/provider/embedded"
+	"terminals.dev/session-controller/internal/session"
 	"terminals.dev/session-controller/internal/tokenstore"
 )
 
@@ -248,6 +249,7 @@ func (r *SessionProviderReconciler) conditions(obj v1.Provider, why *notReady) {
 	if why.waits {
 		is, not = not, is
 	}
+	why.message = session.Sentence(why.message)
 	set(v1.ConditionReady, metav1.ConditionFalse, why.reason, why.message)
 	set(is, metav1.ConditionTrue, why.reason, why.message)
 	meta.RemoveStatusCondition(&status.Conditions, not)

@@ -23,8 +23,8 @@ import (
 const (
 	// providersAtOnce is how many providers of a kind are looked at at a time: one that hangs holds up no other.
 	providersAtOnce = 8
-	// discoverTimeout bounds one look at a server.
-	discoverTimeout = 10 * time.Second
+	// discoverTimeout bounds one look at a server. It is longer than any one request may take, so that what is said is which had no answer.
+	discoverTimeout = callTimeout
 	// discoverEvery is how often a server that is in order is looked at.
 	discoverEvery = 10 * time.Minute
 	// A server that is not in order is looked at again after retryBase, which doubles up to retryCap.

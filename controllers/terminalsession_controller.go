@@ -65,6 +65,7 @@ type TerminalSessionReconciler struct {
 	written written
 	silence silence
 	calls   calls
+	pace    pace
 }
 
 // Reconcile implements reconcile.Reconciler.
@@ -92,11 +93,11 @@ func (r *TerminalSessionReconciler) Reconcile(ctx context.Context, req ctrl.Requ
 		decision = session.Decide(seen.Input, r.Clock.Now())
 		if outcome, err = r.act(ctx, seen, decision); err == nil && decision.Action == session.ActionEnd && !decision.Silent {
 			// That the attempt counts is known here alone, so it is reported without a second look.
-			seen.Secret, seen.Target = session.Secret{}, session.Secret{}
+			seen.Secret, seen.Target, seen.Grant = session.Secret{}, session.Secret{}, session.Grant{}
 			decision = session.Decide(seen.Input, r.Clock.Now())
 		}
 	}
-	full := (*noRoom)(nil)
+	var full *noRoom
 	switch {
 	case errors.As(err, &full):
 		return result(s, full.wait, r.Clock.Now()), nil
@@ -105,6 +106,9 @@ func (r *TerminalSessionReconciler) Reconcile(ctx context.Context, req ctrl.Requ
 	case err != nil:
 		return seen.result(0, r.Clock.Now()), ignoreNamespaceEnding(err)
 	}
+	if seen.CheckDue && decision.Action != session.ActionCheck {
+		r.pace.checked(s, seen.provider.CheckEvery, r.Clock.Now()) // something else came first: the next turn will do
+	}
 	if decision.Action == session.ActionEnd {
 		// The Secret's end is heard of; the wait is for one that is not.
 		return ctrl.Result{RequeueAfter: endWait, Priority: new(session.PriorityReport)}, nil
@@ -112,8 +116,11 @@ func (r *TerminalSessionReconciler) Reconcile(ctx context.Context, req ctrl.Requ
 	if decision.Silent {
 		return ctrl.Result{}, nil
 	}
-	if err := r.report(ctx, s, session.Report(seen.Input, decision, outcome, r.Clock.Now())); err != nil {
+	if err := r.report(context.WithoutCancel(ctx), s, session.Report(seen.Input, decision, outcome, r.Clock.Now())); err != nil {
 		return seen.result(0, r.Clock.Now()), err
+	}
+	if decision.Action == session.ActionPoll && outcome.Failure.EndsLogin() {
+		return ctrl.Result{RequeueAfter: behindWait, Priority: new(session.PriorityReport)}, nil // its code is still to go
 	}
 	if ordered, err := r.ordered(ctx, s); err != nil || ordered || decision.Action == session.ActionCount {
 		return ctrl.Result{RequeueAfter: behindWait, Priority: new(session.PriorityEnd)}, err
@@ -190,6 +197,7 @@ func (r *TerminalSessionReconciler) tell(ctx context.Context, before, after *v1.
 func (r *TerminalSessionReconciler) gone(ctx context.Context, key client.ObjectKey) error {
 	r.written.forget(key)
 	r.silence.forget(key)
+	r.pace.forget(key)
 	left, err := r.Store.Of(ctx, key, "")
 	if err != nil || len(left) == 0 {
 		return err
@@ -206,12 +214,16 @@ func (r *TerminalSessionReconciler) gone(ctx context.Context, key client.ObjectK
 	return r.Store.Delete(ctx, key.Namespace, left...)
 }
 
-// next says when to look again: at the time that status names, or when the terminal's silence or the ban in force ends something.
+// next says when to look again: at the time that status names, when the provider is to be asked of its own accord, or when the terminal's
+// silence or the ban in force ends something.
 func (r *TerminalSessionReconciler) next(s *v1.TerminalSession, ban *session.Ban) ctrl.Result {
 	now := r.Clock.Now()
 	wake := session.WakeTime(s, now)
 	if ban != nil && !ban.ExpiresAt.IsZero() && (wake.IsZero() || ban.ExpiresAt.Before(wake)) {
 		wake = ban.ExpiresAt
+	}
+	if ask := r.pace.next(s); ask.After(now) && (wake.IsZero() || ask.Before(wake)) {
+		wake = ask
 	}
 	if left := session.SilenceEnds(s, r.silence.of(s, r.lastActive(s), r.Clock)); left > 0 && (wake.IsZero() || now.Add(left).Before(wake)) {
 		wake = now.Add(left)

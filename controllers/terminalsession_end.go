@@ -20,6 +20,9 @@ import (
 	"terminals.dev/session-controller/internal/tokenstore"
 )
 
+// refreshTokenLife is for how long a refresh token that is put aside may go on living, as far as anybody knows: no server says.
+const refreshTokenLife = 30 * 24 * time.Hour
+
 // end deletes every Secret of the session, which ends with a word for why.
 func (r *TerminalSessionReconciler) end(ctx context.Context, seen observation, why string) error {
 	var mine []tokenstore.Found
@@ -30,6 +33,9 @@ func (r *TerminalSessionReconciler) end(ctx context.Context, seen observation, w
 				mine = append(mine, f)
 			}
 		}
+	}
+	if seen.Grant.Kind != "" {
+		mine = append(mine, seen.grant)
 	}
 	if err := r.discard(ctx, seen.Session, mine, why); err != nil || !isGoing(seen.Session) {
 		return err
@@ -75,7 +81,7 @@ func (r *TerminalSessionReconciler) finalizer(ctx context.Context, s *v1.Termina
 // tidy deletes Secrets that belong to nobody any more, so that the names are free.
 func (r *TerminalSessionReconciler) tidy(ctx context.Context, seen *observation) error {
 	left := seen.strays
-	for _, f := range []*tokenstore.Found{&seen.kept, &seen.wanted} {
+	for _, f := range []*tokenstore.Found{&seen.kept, &seen.wanted, &seen.grant} {
 		if f.State == tokenstore.Going && !f.Emptied {
 			if err := r.Store.Empty(ctx, seen.Session.Namespace, *f); err != nil {
 				return err
@@ -107,53 +113,114 @@ func (r *TerminalSessionReconciler) discard(ctx context.Context, s *v1.TerminalS
 			return err
 		}
 	}
-	for _, f := range secrets {
-		if err := r.putAside(ctx, s, f, end); err != nil {
-			return err
-		}
+	if err := r.putAside(ctx, s, secrets, end); err != nil {
+		return err
 	}
 	return r.Store.Delete(ctx, s.Namespace, secrets...)
 }
 
-// makeSure fails where a session is not as it was seen.
+// makeSure fails where a session is not as it was seen: what is about to be done cannot be taken back.
 func (r *TerminalSessionReconciler) makeSure(ctx context.Context, s *v1.TerminalSession) error {
 	now := &metav1.PartialObjectMetadata{}
 	now.SetGroupVersionKind(v1.GroupVersion.WithKind("TerminalSession"))
 	if err := r.Store.Live.Get(ctx, client.ObjectKeyFromObject(s), now); err != nil {
-		return fmt.Errorf("making sure of session %s before its Secrets are deleted: %w", client.ObjectKeyFromObject(s), err)
+		return fmt.Errorf("making sure of session %s: %w", client.ObjectKeyFromObject(s), err)
 	}
 	if now.UID != s.UID || now.ResourceVersion != s.ResourceVersion {
-		return fmt.Errorf("session %s has changed since it was seen: its Secrets are left alone for now", client.ObjectKeyFromObject(s))
+		return fmt.Errorf("session %s has changed since it was seen, and is looked at again", client.ObjectKeyFromObject(s))
 	}
 	return nil
 }
 
-// putAside keeps the token in a Secret that is about to be deleted until its provider has been told of it. Where nobody has to be told,
-// nothing is read.
-func (r *TerminalSessionReconciler) putAside(ctx context.Context, s *v1.TerminalSession, f tokenstore.Found, end string) error {
-	if !f.Tell && !controllerutil.ContainsFinalizer(s, v1.Finalizer) {
-		return nil
-	}
-	token, issue, err := r.Store.Token(ctx, s, f)
-	switch {
-	case errors.Is(err, tokenstore.ErrAltered):
-		if end != v1.ReasonSecretChanged { // which is counted when it is reported
-			r.Metrics.Revocation(telemetry.Lost)
-		}
-		return nil
-	case err != nil:
+// putAside keeps the tokens in Secrets that are about to be deleted until their provider has been told of them: an access token together
+// with the refresh token that it came with. Where nobody has to be told, nothing is read.
+func (r *TerminalSessionReconciler) putAside(ctx context.Context, s *v1.TerminalSession, secrets []tokenstore.Found, end string) error {
+	grant, err := r.refreshToken(ctx, s, secrets)
+	if err != nil {
 		return err
-	case issue.Tell == nil, end == "" && recorded(s, issue):
+	}
+	for _, f := range secrets {
+		if f.Grant != "" || !f.Tell && !controllerutil.ContainsFinalizer(s, v1.Finalizer) {
+			continue
+		}
+		token, issue, err := r.Store.Token(ctx, s, f)
+		switch {
+		case errors.Is(err, tokenstore.ErrAltered):
+			if end != v1.ReasonSecretChanged { // which is counted when it is reported
+				r.Metrics.Revocation(telemetry.Lost)
+			}
+			continue
+		case err != nil:
+			return err
+		case issue.Tell == nil, end == "" && recorded(s, issue):
+			continue
+		case !believable(s, issue.SessionID, issue.Attempt, *issue.Tell):
+			r.Metrics.Revocation(telemetry.Lost)
+			continue
+		}
+		req := request(s, issue.SessionID)
+		req.Token = token
+		if grant.SessionID == issue.SessionID {
+			req.RefreshToken, grant.RefreshToken = grant.RefreshToken, ""
+		}
+		if err := r.aside(ctx, s, req, issue.Attempt, *issue.Tell, issue.ExpiresAt); err != nil {
+			return err
+		}
+	}
+	if grant.RefreshToken == "" {
 		return nil
 	}
-	req := request(s, issue.SessionID)
-	req.Token = token
-	aside, err := revocationOf(req, s.UID, issue.Attempt, *issue.Tell, issue.ExpiresAt)
+	req := request(s, grant.SessionID)
+	req.RefreshToken = grant.RefreshToken
+	return r.aside(ctx, s, req, grant.Attempt, *grant.Tell, r.Clock.Now())
+}
+
+// refreshToken reads the refresh token that is among Secrets, if there is one whose provider has to be told.
+func (r *TerminalSessionReconciler) refreshToken(ctx context.Context, s *v1.TerminalSession, secrets []tokenstore.Found) (tokenstore.Grant, error) {
+	for _, f := range secrets {
+		if f.Grant != tokenstore.GrantRefreshToken || !f.Tell && !controllerutil.ContainsFinalizer(s, v1.Finalizer) {
+			continue
+		}
+		grant, err := r.Store.ReadGrant(ctx, s.Namespace, f)
+		switch {
+		case errors.Is(err, tokenstore.ErrAltered), err == nil && grant.Tell != nil && !believable(s, grant.SessionID, grant.Attempt, *grant.Tell):
+			r.Metrics.Revocation(telemetry.Lost)
+		case err != nil, grant.Tell != nil:
+			return grant, err
+		}
+	}
+	return tokenstore.Grant{}, nil
+}
+
+// believable is whether a token can be what its Secret says. Whoever may write Secrets beside a session must not choose which provider is
+// told of which session's end: the provider is the one that spec or status name, and the session's ID follows from the object.
+func believable(s *v1.TerminalSession, sessionID string, attempt int64, of v1.ProviderReference) bool {
+	if b := s.Status.Binding; of != s.Spec.ProviderRef && (b == nil || b.ProviderRef == nil || of != *b.ProviderRef) {
+		return false
+	}
+	// A session keeps its ID through renewals, which are attempts as well.
+	for n := min(attempt, session.NextAttempt(s)); n > 0 && n > attempt-mostRenewals; n-- {
+		if sessionIDOf(s, n) == sessionID {
+			return true
+		}
+	}
+	return sessionID == s.Status.SessionID && sessionID != ""
+}
+
+// mostRenewals bounds how far back a session's beginning is looked for.
+const mostRenewals = 1000
+
+// aside puts tokens aside. One that the API server will not keep is counted and ends by itself: no end waits for the controller's namespace
+// either, when that is full, closed by a policy, or going.
+func (r *TerminalSessionReconciler) aside(ctx context.Context, s *v1.TerminalSession, req provider.Request, attempt int64, of v1.ProviderReference, expiresAt time.Time) error {
+	if until := r.Clock.Now().Add(refreshTokenLife); req.RefreshToken != "" && expiresAt.Before(until) {
+		expiresAt = until
+	}
+	aside, err := revocationOf(req, s.UID, attempt, of, expiresAt)
 	if err != nil {
 		return err
 	}
 	if err = r.Store.PutAside(ctx, r.Providers.Namespace, aside); refused(err) {
-		// No end waits for the controller's namespace either, when that is full, closed by a policy, or going.
 		r.Metrics.Revocation(telemetry.Lost)
 		log.FromContext(ctx).Info("a token cannot be put aside for its provider to be told, and ends by itself",
 			"namespace", r.Providers.Namespace, "reason", apierrors.ReasonForError(err))
@@ -165,14 +232,10 @@ func (r *TerminalSessionReconciler) putAside(ctx context.Context, s *v1.Terminal
 // revoke puts aside a token that is discarded, if there is one that the provider has to be told of.
 func (r *TerminalSessionReconciler) revoke(ctx context.Context, seen observation, req provider.Request, expiresAt time.Time) {
 	issuer := tell(seen)
-	if req.Token == "" || issuer == nil {
+	if req.Token == "" && req.RefreshToken == "" || issuer == nil {
 		return
 	}
-	aside, err := revocationOf(req, seen.Session.UID, session.NextAttempt(seen.Session), *issuer, expiresAt)
-	if err == nil {
-		err = r.Store.PutAside(ctx, r.Providers.Namespace, aside)
-	}
-	if err != nil {
+	if err := r.aside(ctx, seen.Session, req, session.NextAttempt(seen.Session), *issuer, expiresAt); err != nil {
 		r.Metrics.Revocation(telemetry.Lost)
 		log.FromContext(ctx).Info("a discarded token could not be put aside and ends by itself", "reason", apierrors.ReasonForError(err))
 	}

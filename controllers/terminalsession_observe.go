@@ -17,6 +17,8 @@ type observation struct {
 	session.Input
 	// kept and wanted are what is under the name where the token is, and under the one that spec gives; mostly they are the same.
 	kept, wanted tokenstore.Found
+	// grant is what is under the name of the session's grant.
+	grant tokenstore.Found
 	// strays are Secrets of the session, or of an earlier one of its name, that are under neither.
 	strays []tokenstore.Found
 	// provider is there when Input.Provider has no problem.
@@ -41,12 +43,15 @@ func (r *TerminalSessionReconciler) observe(ctx context.Context, s *v1.TerminalS
 			return seen, err
 		}
 	}
+	if err = r.observeGrant(ctx, s, &seen); err != nil {
+		return seen, err
+	}
 	all, err := r.Store.Of(ctx, client.ObjectKeyFromObject(s), s.UID)
 	if err != nil {
 		return seen, err
 	}
 	for _, f := range all {
-		if f.Name != seen.kept.Name && f.Name != seen.wanted.Name {
+		if f.Name != seen.kept.Name && f.Name != seen.wanted.Name && f.Name != seen.grant.Name {
 			seen.strays = append(seen.strays, f)
 		}
 	}
@@ -62,7 +67,30 @@ func (r *TerminalSessionReconciler) observe(ctx context.Context, s *v1.TerminalS
 	if seen.provider, seen.Provider, err = r.Providers.resolve(ctx, s); err != nil {
 		return seen, err
 	}
+	seen.Secret.Refreshable = seen.Grant.Refreshes(s) && !seen.provider.SecureLogin
+	seen.NextPoll = r.pace.nextPoll(s)
+	seen.CheckDue = r.pace.checkDue(s, seen.provider.CheckEvery, r.Clock.Now())
 	return seen, nil
+}
+
+// observeGrant finds the session's grant, and tells what it is to the session.
+func (r *TerminalSessionReconciler) observeGrant(ctx context.Context, s *v1.TerminalSession, seen *observation) error {
+	var expected int64
+	if session.Confirming(s) && s.Status.Attempt != nil {
+		expected = s.Status.Attempt.Number
+	}
+	var err error
+	if seen.grant, err = r.Store.Grant(ctx, s, expected); err != nil || seen.grant.State != tokenstore.Intact {
+		return err
+	}
+	found := session.Grant{Kind: session.GrantKind(seen.grant.Grant), SessionID: seen.grant.SessionID, Attempt: seen.grant.Attempt}
+	if found.Stale(s) || found.Attempt-session.NextAttempt(s) >= mostAhead {
+		seen.strays = append(seen.strays, seen.grant)
+		return nil
+	}
+	found.Confirmed = found.Kind == session.GrantRefreshToken && session.Confirming(s) && found.SessionID == confirmedID(s)
+	seen.Grant = found
+	return nil
 }
 
 // observeSecret finds what is under a name, and tells what that is to the session.
@@ -117,7 +145,8 @@ func secretState(s *v1.TerminalSession, found tokenstore.Found) session.Secret {
 	case tokenstore.Going:
 		return session.Secret{State: session.SecretTaken, Holder: "being deleted, and a finalizer holds it up"}
 	case tokenstore.Intact:
-		own := found.Issue.SessionID == sessionIDOf(s, found.Issue.Attempt) || found.Issue.SessionID == s.Status.SessionID
+		own := found.Issue.SessionID == sessionIDOf(s, found.Issue.Attempt) || found.Issue.SessionID == s.Status.SessionID ||
+			session.Confirming(s) && found.Issue.SessionID == confirmedID(s)
 		ahead := found.Issue.Attempt - session.NextAttempt(s)
 		if own && ahead >= 0 && ahead < mostAhead || recorded(s, found.Issue) {
 			return session.Secret{State: session.SecretNewer, Issued: issued(found.Name, found.Version, found.Issue)}
@@ -136,7 +165,7 @@ func recorded(s *v1.TerminalSession, i tokenstore.Issue) bool {
 func issued(name, version string, i tokenstore.Issue) session.Issued {
 	return session.Issued{
 		SecretName: name, SecretVersion: version, SessionID: i.SessionID, Attempt: i.Attempt,
-		IssuedAt: i.IssuedAt, ExpiresAt: i.ExpiresAt, UserEmail: i.Email, UserSubject: i.Subject, Request: i.Request,
+		IssuedAt: i.IssuedAt, ExpiresAt: i.ExpiresAt, UserEmail: i.Email, UserSubject: i.Subject, Request: i.Request, Tell: i.Tell,
 	}
 }
 

@@ -80,6 +80,7 @@ func TestWhatTheAPIServerRejectsItExplains(t *testing.T) {
 		"a secretName with capitals":   {spec: `{terminal: {id: T-1}, token: {secretName: Till}}`, says: []string{"spec.token.secretName", "DNS name", "such as till-07-token"}},
 		"a secretName with two dots":   {spec: `{terminal: {id: T-1}, token: {secretName: a..b}}`, says: []string{"spec.token.secretName", "DNS name"}},
 		"a secretName elsewhere":       {spec: `{terminal: {id: T-1}, token: {secretName: kube-system/token}}`, says: []string{"spec.token.secretName", "DNS name"}},
+		"a secretName of a grant":      {spec: `{terminal: {id: T-1}, token: {secretName: till-08-grant}}`, says: []string{"spec.token.secretName", "must not end with -grant", "such as till-07-token"}},
 		"a scope with a space":         {spec: `{terminal: {id: T-1}, token: {scopes: [a b]}}`, says: []string{"spec.token.scopes", "such as payments"}},
 		"a scope twice":                {spec: `{terminal: {id: T-1}, token: {scopes: [a, a]}}`, says: []string{"spec.token.scopes", "Duplicate"}},
 		"too many audiences":           {spec: `{terminal: {id: T-1}, token: {audiences: [a, b, c, d, e, f, g, h, i]}}`, says: []string{"spec.token.audiences", "8"}},

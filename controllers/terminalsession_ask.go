@@ -1,0 +1,327 @@
+package controllers
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+
+	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	v1 "terminals.dev/session-controller/api/v1"
+	"terminals.dev/session-controller/internal/provider"
+	"terminals.dev/session-controller/internal/session"
+	"terminals.dev/session-controller/internal/tokenstore"
+)
+
+// The operations, as metrics name them.
+const (
+	opLogin = "Login"
+	opPoll  = "Poll"
+	opRenew = "Renew"
+	opCheck = "Check"
+)
+
+// question is one call for a token.
+type question struct {
+	// operation names it in metrics.
+	operation string
+	// sessionID is the session that the token is to be of, and over what the token takes the place of.
+	sessionID string
+	over      tokenstore.Found
+	// read makes the request complete, where there is more to it. It is called once the provider may be asked.
+	read func(context.Context, *provider.Request) error
+	ask  func(context.Context, provider.Request) (provider.Result, error)
+}
+
+func (r *TerminalSessionReconciler) login(ctx context.Context, seen observation) (session.Outcome, error) {
+	s := seen.Session
+	q := question{
+		operation: opLogin, sessionID: sessionIDOf(s, session.NextAttempt(s)), over: seen.wanted,
+		ask: func(ctx context.Context, req provider.Request) (provider.Result, error) {
+			return seen.provider.Login(ctx, req)
+		},
+	}
+	if !seen.provider.Capabilities().Idempotent {
+		// Asked twice, it would log in twice: a view that is behind must not make it so.
+		q.read = func(ctx context.Context, _ *provider.Request) error { return r.makeSure(ctx, s) }
+	}
+	return r.obtain(ctx, seen, q)
+}
+
+func (r *TerminalSessionReconciler) renew(ctx context.Context, seen observation) (session.Outcome, error) {
+	s := seen.Session
+	outcome, err := r.obtain(ctx, seen, question{
+		operation: opRenew, sessionID: s.Status.SessionID, over: seen.kept,
+		read: func(ctx context.Context, req *provider.Request) error {
+			if seen.Secret.Refreshable {
+				grant, err := r.Store.ReadGrant(ctx, s.Namespace, seen.grant)
+				if err != nil && !errors.Is(err, tokenstore.ErrAltered) { // without one the provider may have another way
+					return err
+				}
+				req.RefreshToken = grant.RefreshToken
+			}
+			if seen.provider.Kind != kindWebhook || seen.Secret.State != session.SecretCurrent {
+				return nil
+			}
+			var err error
+			req.Token, _, err = r.Store.Token(ctx, s, seen.kept)
+			return err
+		},
+		ask: func(ctx context.Context, req provider.Request) (provider.Result, error) {
+			token, err := seen.provider.Renew(ctx, req)
+			return provider.Result{Token: &token}, err
+		},
+	})
+	if err == nil && outcome.Failure.EndsSession() {
+		err = r.end(ctx, seen, string(outcome.Failure.Kind))
+	}
+	return outcome, err
+}
+
+// poll asks whether a person has confirmed the login. What it was asked with goes at the next look, once it is recorded how the login
+// has ended: the other way round, a crash would make a denial a new login.
+func (r *TerminalSessionReconciler) poll(ctx context.Context, seen observation) (session.Outcome, error) {
+	s, key := seen.Session, client.ObjectKeyFromObject(seen.Session)
+	known, asked := r.pace.pollOf(s)
+	pending := provider.Pending{Interval: known.interval}
+	read := func(ctx context.Context, req *provider.Request) error {
+		grant, err := r.Store.ReadGrant(ctx, s.Namespace, seen.grant)
+		if err == nil {
+			req.RefreshToken, pending.Handle, pending.Interval = grant.RefreshToken, grant.DeviceCode, max(pending.Interval, grant.Interval)
+		}
+		return err
+	}
+	if !asked {
+		// Another process may have asked a moment ago.
+		err := read(ctx, &provider.Request{})
+		if err == nil {
+			r.pace.pollAgain(key, s.Status.Attempt.Number, pending.Interval, r.Clock.Now())
+		}
+		return polled(session.Outcome{}, err)
+	}
+	outcome, err := r.obtain(ctx, seen, question{
+		operation: opPoll, sessionID: confirmedID(s), over: seen.wanted, read: read,
+		ask: func(ctx context.Context, req provider.Request) (provider.Result, error) {
+			if req.RefreshToken != "" { // it was confirmed, and a crash came before the access token was kept
+				token, err := seen.provider.Renew(ctx, req)
+				return provider.Result{Token: &token}, err
+			}
+			answer, err := seen.provider.Poll(ctx, req, pending)
+			if answer.Pending != nil {
+				pending.Interval = max(pending.Interval, answer.Pending.Interval)
+			}
+			return answer, err
+		},
+	})
+	if !unasked(err) {
+		r.pace.pollAgain(key, s.Status.Attempt.Number, pending.Interval, r.Clock.Now())
+	}
+	if err == nil && outcome.Issued != nil && seen.Grant.Kind == session.GrantDeviceCode && !outcome.Issued.Refreshable {
+		err = r.Store.Delete(ctx, s.Namespace, seen.grant) // else the refresh token has taken its place
+	}
+	return polled(outcome, err)
+}
+
+// polled makes a failed login of a grant that somebody has altered.
+func polled(outcome session.Outcome, err error) (session.Outcome, error) {
+	if errors.Is(err, tokenstore.ErrAltered) {
+		return session.Outcome{Failure: &session.Failure{
+			Kind: session.FailureGrantDead, Message: "Somebody else has changed the Secret that the login was to be asked after with: ask for a new login.",
+		}}, nil
+	}
+	return outcome, err
+}
+
+// check asks whether the provider still honours the token. What goes wrong with the question says nothing of the session.
+func (r *TerminalSessionReconciler) check(ctx context.Context, seen observation) (session.Outcome, error) {
+	s, req := seen.Session, request(seen.Session, seen.Session.Status.SessionID)
+	asked, status := r.Clock.Now(), provider.Status{}
+	err := r.call(ctx, seen, func(ctx context.Context) (err error) {
+		req.Token, _, err = r.Store.Token(ctx, s, seen.kept)
+		return err
+	}, func(ctx context.Context) (err error) {
+		status, err = seen.provider.Check(ctx, req)
+		return err
+	})
+	if unasked(err) {
+		return session.Outcome{}, err
+	}
+	r.pace.checked(s, seen.provider.CheckEvery, r.Clock.Now())
+	wrong := failure(err)
+	if wrong != nil {
+		if !errors.Is(err, errNotAsked) {
+			r.Metrics.ProviderRequest(seen.provider.Kind, opCheck, checkName(wrong), r.Clock.Since(asked))
+		}
+		return session.Outcome{}, nil
+	}
+	var failed *session.Failure
+	switch {
+	case status.Banned:
+		failed = &session.Failure{Kind: session.FailureBanned, Code: status.Code, Message: "The provider says that the user or the device is barred or deleted."}
+	case !status.Active:
+		failed = &session.Failure{
+			Kind: session.FailureGrantDead, Code: status.Code, Message: "The provider no longer honours the token: somebody has revoked it, or signed out there.",
+		}
+	}
+	r.Metrics.ProviderRequest(seen.provider.Kind, opCheck, checkName(failed), r.Clock.Since(asked))
+	if failed == nil {
+		return session.Outcome{}, nil
+	}
+	return session.Outcome{Failure: failed}, r.end(ctx, seen, string(failed.Kind))
+}
+
+// call makes a call once there is room for it, and reads what it takes only then: who has to wait costs nothing. An error is one that unasked
+// knows, or of the call.
+func (r *TerminalSessionReconciler) call(ctx context.Context, seen observation, read, ask func(context.Context) error) error {
+	var failed error
+	err := r.calls.make(context.WithoutCancel(ctx), seen.Session, seen.provider, func(ctx context.Context) error {
+		if failed = read(ctx); failed != nil {
+			return errNotAsked
+		}
+		return ask(ctx)
+	})
+	if failed != nil {
+		return &unread{failed}
+	}
+	return err
+}
+
+// obtain asks the provider for a token and puts it into the Secret, or what to ask again with into the grant. Once it has begun to ask it
+// goes on though the manager is told to stop: what a provider gives it gives once.
+func (r *TerminalSessionReconciler) obtain(ctx context.Context, seen observation, q question) (session.Outcome, error) {
+	req := request(seen.Session, q.sessionID)
+	asked, answer := r.Clock.Now(), provider.Result{}
+	err := r.call(ctx, seen, func(ctx context.Context) (err error) {
+		if q.read != nil {
+			if err := q.read(ctx, &req); err != nil {
+				return err
+			}
+		}
+		if req.AuthToken, err = r.authToken(ctx, seen); err != nil {
+			return err
+		}
+		return r.promise(ctx, seen)
+	}, func(ctx context.Context) (err error) {
+		if err := secureLogin(seen.provider, req); err != nil {
+			return err
+		}
+		answer, err = q.ask(ctx, req)
+		return err
+	})
+	if unasked(err) {
+		return session.Outcome{}, err
+	}
+	ctx = context.WithoutCancel(ctx)
+	said := failure(err)
+	if said == nil && answer.Pending != nil {
+		r.Metrics.ProviderRequest(seen.provider.Kind, q.operation, "Pending", r.Clock.Since(asked))
+		return r.wait(ctx, seen, q, *answer.Pending, asked)
+	}
+	token := provider.Token{}
+	if said == nil {
+		token = *answer.Token
+		said = check(seen, q, req, token)
+	}
+	if !errors.Is(err, errNotAsked) {
+		r.Metrics.ProviderRequest(seen.provider.Kind, q.operation, outcomeName(said), r.Clock.Since(asked))
+	}
+	return r.take(ctx, seen, q, req, token, said, asked)
+}
+
+// authToken reads the auth token that the session names. One that is not there is empty and no error: the provider decides whether it
+// needs one.
+func (r *TerminalSessionReconciler) authToken(ctx context.Context, seen observation) (string, error) {
+	s := seen.Session
+	ref := s.Spec.AuthTokenSecretRef
+	if ref == nil || seen.provider.Kind == kindEmbedded && !seen.provider.SecureLogin {
+		return "", nil
+	}
+	secret := &corev1.Secret{}
+	key := client.ObjectKey{Namespace: s.Namespace, Name: ref.Name}
+	if err := r.Store.Live.Get(tokenstore.Unlogged(ctx), key, secret); apierrors.IsNotFound(err) {
+		return "", nil
+	} else if err != nil {
+		return "", fmt.Errorf("reading the auth token's Secret %s: %w", key, err)
+	}
+	return strings.TrimSpace(string(secret.Data[ref.Key])), nil // a file's last line break is no part of it
+}
+
+func request(s *v1.TerminalSession, sessionID string) provider.Request {
+	req := provider.Request{
+		IdempotencyKey: fmt.Sprintf("%s/%d", s.UID, session.NextAttempt(s)),
+		Session: provider.Session{
+			Namespace: s.Namespace, Name: s.Name, ID: sessionID,
+			TerminalID: s.Spec.Terminal.ID, SerialNumber: s.Spec.Terminal.SerialNumber, MerchantID: s.Spec.MerchantID,
+			Purpose: string(s.Spec.Purpose), Type: string(s.Spec.Type),
+			Scopes: s.Spec.Token.Scopes, Audiences: s.Spec.Token.Audiences,
+		},
+	}
+	if d := s.Spec.Token.Lifetime; d != nil {
+		req.Session.Lifetime = d.Duration
+	}
+	if u := s.Spec.User; u != nil {
+		req.Session.UserEmail, req.Session.UserName = u.Email, u.Name
+	}
+	if d := s.Spec.Display; d != nil {
+		req.Session.Announce = d.Announce
+	}
+	return req
+}
+
+// secureLogin refuses to go on without the auth token where the provider demands one.
+func secureLogin(p resolved, req provider.Request) error {
+	if !p.SecureLogin || req.AuthToken != "" {
+		return nil
+	}
+	return &provider.Error{
+		Kind: provider.AuthTokenMissing, Err: errNotAsked,
+		Message: "The provider has secure login: have spec.authTokenSecretRef name a Secret, and put the user's auth token into it.",
+	}
+}
+
+// check looks at what a provider gave before it is kept.
+func check(seen observation, q question, req provider.Request, token provider.Token) *session.Failure {
+	switch who := token.Identity.Email; {
+	case !session.IdentityFits(seen.Session, who), q.operation == opRenew && !session.SamePerson(seen.Session, who, token.Identity.Subject):
+		return &session.Failure{Kind: session.FailureIdentity, Message: "The provider logged in somebody else than spec.user; that token was discarded."}
+	case who == "" && seen.provider.NamesUsers && req.RefreshToken == "" && seen.Session.Spec.User != nil:
+		return &session.Failure{
+			Kind: session.FailureIdentity,
+			Message: "The provider does not say who logged in, so nobody knows whether it was spec.user; that token was discarded. " +
+				"Add the scopes openid and email to the provider's spec.oauth2.scopes.",
+		}
+	case token.Value == "" || token.ExpiresIn < leastLife:
+		return &session.Failure{
+			Kind: session.FailureUnavailable, Message: "The provider answered without a token that lives for two seconds or more: have it issue such.",
+		}
+	case len(token.Value) > maxToken || len(token.RefreshToken) > maxToken:
+		return &session.Failure{Kind: session.FailureRejected, Message: "The provider's token is larger than 64 KiB: have it issue smaller ones."}
+	}
+	return nil
+}
+
+func failure(err error) *session.Failure {
+	e := provider.AsError(err)
+	if e == nil {
+		return nil
+	}
+	return &session.Failure{Kind: session.FailureKind(e.Kind), Code: e.Code, Message: e.Message, RetryAfter: e.RetryAfter}
+}
+
+func outcomeName(f *session.Failure) string {
+	if f == nil {
+		return "Issued"
+	}
+	return string(f.Kind)
+}
+
+// checkName names what a question after a token came to.
+func checkName(f *session.Failure) string {
+	if f == nil {
+		return "Active"
+	}
+	return string(f.Kind)
+}
