@@ -73,7 +73,7 @@ func parseFlags() (options, error) {
 	flag.StringVar(&o.issuerURL, "issuer-url", "", "The URL under which the issuer address is reached: the beginning of the claim iss. Default: https://session-issuer.NAMESPACE.svc.")
 	flag.StringVar(&o.endpointAuth, "endpoint-auth", authKubernetes, "Who may ask for metrics and introspection. Kubernetes: the API server is asked, by TokenReview and SubjectAccessReview. "+
 		"None: whoever reaches the port.")
-	flag.IntVar(&o.concurrent, "concurrent-sessions", 16, "How many sessions are worked on at a time.")
+	flag.IntVar(&o.concurrent, "concurrent-sessions", 16, "How many sessions are worked on at a time, beside those that wait for a provider.")
 	flag.BoolVar(&o.allowHTTP, "allow-http-providers", false, "Let OAuth 2.0 providers be asked in plain http: "+
 		"whoever is on the way then reads, and can alter, credentials and tokens.")
 	flag.BoolVar(&o.egress.Private, "allow-private-providers", false, "Let providers have private addresses (RFC 1918, RFC 4193): "+

@@ -1,6 +1,7 @@
 package controllers
 
 import (
+	"errors"
 	"fmt"
 	"sync"
 	"time"
@@ -81,16 +82,18 @@ func (b *breaker) state(now time.Time) telemetry.Circuit {
 const (
 	// failuresToOpen is after how many failures in a row a provider is left alone by sessions.
 	failuresToOpen = 5
-	// farthestPlace is how far those who are denied are spread: when they come back, the most urgent is first again.
+	// farthestPlace is how far those who are denied are spread.
 	farthestPlace = 15 * time.Second
 )
 
-// gate is what the calls that sessions make to one provider go through: its limit, which revocations share, and its breaker.
+// gate is what the calls that sessions make to one provider go through: its limit, which revocations share, and its breaker. Nobody waits in
+// it. Of those who are denied the most urgent come back soon, and the others each in its place in a line.
 type gate struct {
 	mu      sync.Mutex
 	breaker breaker
 	// probing is whether one is finding out just now whether an open breaker can be closed.
 	probing bool
+	front   front
 	line    line
 	// took is what the last call took.
 	took time.Duration
@@ -106,37 +109,67 @@ type verdict struct {
 
 // enter asks for leave to make one call to a provider, whose client has a version. Without leave there is an error: *noRoom where it may be
 // tried again soon, *provider.Error where the provider is left alone.
-func (g *gate) enter(now time.Time, of, version string, l *limit) (leave func(verdict), err error) {
+func (g *gate) enter(now time.Time, who comer, of, version string, l *limit) (leave func(verdict), err error) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	g.breaker.after = failuresToOpen
-	if g.breaker.renew(version) {
-		g.probing = false
-	}
-	if alone := g.alone(now, of); alone != nil {
+	if alone := g.alone(now, of, version); alone != nil {
 		return nil, alone
 	}
+	ahead := g.front.ahead(now, who)
 	if g.breaker.open() && g.probing { // what it finds out will be known soon, and is for all
-		return nil, &noRoom{g.line.place(now, pauseBase, l.interval(), farthestPlace)}
+		return nil, g.deny(now, who, pauseBase, l.interval())
 	}
-	free, wait := l.enter(now)
+	free, wait := l.enter(now, ahead)
 	if free == nil {
-		every := max(l.interval(), g.took/time.Duration(l.atOnce()))
-		if wait > every/8 { // else its turn has come but for a trifle, and at the end of the line it would lose it
-			wait = g.line.place(now, wait, every, farthestPlace)
-		}
-		return nil, &noRoom{wait}
+		return nil, g.deny(now, who, wait, g.every(l))
 	}
+	g.front.drop(who.key)
 	probe := g.breaker.open()
 	g.probing = g.probing || probe
 	return func(v verdict) {
-		free()
+		free(errors.Is(v.err, errNotAsked))
 		g.left(v, version, probe)
 	}, nil
 }
 
-// alone is why the provider is left alone, if it is.
-func (g *gate) alone(now time.Time, of string) error {
+// full is the error for somebody who cannot go although the provider's own limit may have room.
+func (g *gate) full(now time.Time, who comer, of, version string, l *limit) error {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if alone := g.alone(now, of, version); alone != nil {
+		return alone
+	}
+	every := max(g.every(l), roomEvery)
+	return g.deny(now, who, every, every)
+}
+
+// every is the time between two turns, as far as it is known.
+func (g *gate) every(l *limit) time.Duration {
+	return max(l.interval(), g.took/time.Duration(min(l.atOnce(), waitingRoom/4)))
+}
+
+// deny says when to come back to somebody who cannot go before wait has passed, where the others follow one after the other.
+func (g *gate) deny(now time.Time, who comer, wait, every time.Duration) *noRoom {
+	ahead := g.front.ahead(now, who)
+	if rank, ok := g.front.join(who); ok {
+		soon := max(min(wait+time.Duration(rank-ahead)*every, frontLatest), min(every/8, frontLatest), frontSoonest)
+		back := max(wait, soon)
+		g.front[rank].until = now.Add(back + frontPatience)
+		return &noRoom{back}
+	}
+	if wait <= every/8 { // its turn has come but for a trifle, and at the end of the line it would lose it
+		return &noRoom{wait}
+	}
+	first := min(wait+time.Duration(frontSize-ahead)*every, max(wait, farthestPlace))
+	return &noRoom{g.line.place(now, first, every, farthestPlace)}
+}
+
+// alone is why a version of the provider is left alone, if it is.
+func (g *gate) alone(now time.Time, of, version string) error {
+	g.breaker.after = failuresToOpen
+	if g.breaker.renew(version) {
+		g.probing = false
+	}
 	rest, open := g.breaker.paused(now), g.breaker.open()
 	switch {
 	case rest == 0:

@@ -3,12 +3,14 @@ package controllers
 import (
 	"context"
 	"errors"
+	"fmt"
 	"strings"
 	"testing"
 	"time"
 
 	"k8s.io/apimachinery/pkg/types"
 	clocktesting "k8s.io/utils/clock/testing"
+	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	v1 "terminals.dev/session-controller/api/v1"
 	"terminals.dev/session-controller/internal/provider"
@@ -21,6 +23,8 @@ type asker struct {
 	clock *clocktesting.FakePassiveClock
 	to    resolved
 	calls calls
+	// came is how many have come: each is another session.
+	came int
 }
 
 func newAsker(t *testing.T, spec v1.RateLimit) *asker {
@@ -33,9 +37,16 @@ func newAsker(t *testing.T, spec v1.RateLimit) *asker {
 	}}
 }
 
+func (a *asker) comes() *v1.TerminalSession {
+	a.came++
+	s := &v1.TerminalSession{}
+	s.Name = fmt.Sprint(a.came)
+	return s
+}
+
 // ask makes one call that takes a while and ends so.
 func (a *asker) ask(answer error, took time.Duration) error {
-	return a.calls.make(context.Background(), &v1.TerminalSession{}, a.to, func(context.Context) error {
+	return a.calls.make(context.Background(), a.comes(), 0, a.to, func(context.Context) error {
 		a.step(took)
 		return answer
 	})
@@ -52,7 +63,7 @@ func (a *asker) state() telemetry.Circuit {
 // begin begins a call that goes on until it is told how it ends.
 func (a *asker) begin() func(error, bool) {
 	a.t.Helper()
-	left, err := a.to.enter()
+	left, err := a.to.enter(comer{key: client.ObjectKeyFromObject(a.comes())})
 	if err != nil {
 		a.t.Fatalf("there is no leave: %v", err)
 	}
@@ -62,7 +73,7 @@ func (a *asker) begin() func(error, bool) {
 // leftAlone checks that the provider is not asked, and tells for how long.
 func (a *asker) leftAlone(kind provider.Kind) *provider.Error {
 	a.t.Helper()
-	err := a.calls.make(context.Background(), &v1.TerminalSession{}, a.to, func(context.Context) error {
+	err := a.calls.make(context.Background(), a.comes(), 0, a.to, func(context.Context) error {
 		a.t.Error("the provider is asked")
 		return nil
 	})
@@ -120,7 +131,7 @@ func TestAProviderThatWasLeftAloneIsAskedByOneAtATimeUntilOneSucceeds(t *testing
 		probe := a.begin()
 		for range 10 {
 			var full *noRoom
-			if _, err := a.to.enter(); !errors.As(err, &full) || full.wait < time.Second || full.wait > farthestPlace {
+			if _, err := a.to.enter(comer{key: client.ObjectKeyFromObject(a.comes())}); !errors.As(err, &full) || full.wait < time.Second || full.wait > farthestPlace {
 				t.Fatalf("those who wait for the one get %v", err)
 			}
 		}
@@ -208,8 +219,8 @@ func TestACallThatIsCalledOffTellsNothingOfTheProvider(t *testing.T) {
 	t.Parallel()
 	a := newAsker(t, roomy)
 	for range 2 * failuresToOpen {
-		err := a.calls.make(context.Background(), &v1.TerminalSession{}, a.to, func(context.Context) error {
-			a.calls.callOff(types.NamespacedName{})
+		err := a.calls.make(context.Background(), a.comes(), 0, a.to, func(context.Context) error {
+			a.calls.callOff(types.NamespacedName{Name: fmt.Sprint(a.came)})
 			return failing(provider.Unavailable)
 		})
 		if !errors.Is(err, errCalledOff) {
@@ -250,7 +261,7 @@ func TestNoMoreCallsOfSessionsAreUnderWayThanThereMayBe(t *testing.T) {
 		a.begin()
 	}
 	left := a.begin()
-	_, err := a.to.enter()
+	_, err := a.to.enter(comer{key: client.ObjectKeyFromObject(a.comes())})
 	var full *noRoom
 	if !errors.As(err, &full) || full.wait <= 0 {
 		t.Fatalf("the error is %v", err)
@@ -262,7 +273,7 @@ func TestNoMoreCallsOfSessionsAreUnderWayThanThereMayBe(t *testing.T) {
 func TestAnEmbeddedProviderHasNoLimit(t *testing.T) {
 	t.Parallel()
 	for range 1000 {
-		if _, err := (resolved{}).enter(); err != nil {
+		if _, err := (resolved{}).enter(comer{}); err != nil {
 			t.Fatal(err)
 		}
 	}

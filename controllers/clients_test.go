@@ -289,8 +289,10 @@ func TestAServerNeverSeesMoreRequestsThanItsLimit(t *testing.T) {
 	for i := range sessions {
 		all.Go(func() {
 			var c calls
+			session := &v1.TerminalSession{}
+			session.Name = fmt.Sprint(i)
 			for {
-				err := c.make(context.Background(), &v1.TerminalSession{}, to, func(ctx context.Context) error {
+				err := c.make(context.Background(), session, 0, to, func(ctx context.Context) error {
 					_, err := to.Login(ctx, provider.Request{AuthToken: fmt.Sprint("proof-", i)})
 					return err
 				})

@@ -38,8 +38,8 @@ type drain struct {
 
 // answer is what came of a leave to ask.
 type answer struct {
-	// unasked is whether no call was made after all.
-	unasked bool
+	// unasked is whether it tells nothing of the provider, and unsent whether no request went out.
+	unasked, unsent bool
 	// began and took are of the call, and version is of the provider that was asked.
 	began   time.Time
 	took    time.Duration
@@ -66,7 +66,7 @@ func (d *drain) enter(now time.Time, version string, l *limit) (leave func(answe
 	if d.underway >= share {
 		return nil, d.line.place(now, every, every, lineCap)
 	}
-	free, wait := l.enter(now)
+	free, wait := l.enter(now, 0)
 	if free == nil && wait <= every/8 {
 		return nil, wait // its turn has come but for a trifle, and at the end of the line it would lose it
 	}
@@ -75,7 +75,7 @@ func (d *drain) enter(now time.Time, version string, l *limit) (leave func(answe
 	}
 	d.underway++
 	return func(said answer) {
-		free()
+		free(said.unsent)
 		d.left(said)
 	}, 0
 }

@@ -75,27 +75,27 @@ func (l *limit) refill(now time.Time) {
 	l.bucket.tokens = min(l.bucket.tokens, most)
 }
 
-// lacks is how long it takes until there is a token; zero if there is one.
-func (l *limit) lacks() time.Duration {
+// lacks is how long it takes until there are so many tokens; zero if there are.
+func (l *limit) lacks(tokens int) time.Duration {
 	const trifle = 1e-6 // what is lost by rounding
-	missing := 1 - l.bucket.tokens
+	missing := float64(tokens) - l.bucket.tokens
 	if missing <= trifle {
 		return 0
 	}
 	return max(time.Duration(math.Round(missing/l.bucket.rate*float64(time.Second))), time.Millisecond)
 }
 
-// enter asks for leave to make one call, which pays for its first request. Where it is given, leave is to be called when the call is over;
-// else leave is nil, and there is no place before wait has passed.
-func (l *limit) enter(now time.Time) (leave func(), wait time.Duration) {
+// enter asks for leave to make one call, which pays for its first request, and leaves room for those who go ahead. Where leave is given, it is
+// to be called when the call is over, with whether no request went out; else it is nil, and there is no place before wait has passed.
+func (l *limit) enter(now time.Time, ahead int) (leave func(unsent bool), wait time.Duration) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if l.underway >= l.concurrent {
-		return nil, l.every()
+	if l.underway+ahead >= l.concurrent {
+		return nil, time.Duration(1+ahead) * l.every()
 	}
 	l.refill(now)
 	// Who does not fit takes no place in the future: it would keep out those who are more urgent.
-	if wait := l.lacks(); wait > 0 {
+	if wait := l.lacks(1 + ahead); wait > 0 {
 		return nil, wait
 	}
 	l.bucket.tokens--
@@ -103,10 +103,14 @@ func (l *limit) enter(now time.Time) (leave func(), wait time.Duration) {
 	if l.late {
 		l.unsent++
 	}
-	return func() {
+	return func(unsent bool) {
 		l.mu.Lock()
 		defer l.mu.Unlock()
 		l.underway--
+		if unsent {
+			l.bucket.tokens++
+			l.unsent = max(l.unsent-1, 0)
+		}
 		l.unsent = min(l.unsent, l.underway) // of a call that made no request at all
 	}, 0
 }
@@ -155,7 +159,7 @@ func (l *limit) queue(now time.Time) (wait time.Duration, ok bool) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.refill(now)
-	if wait = l.lacks(); wait > longestQueue {
+	if wait = l.lacks(1); wait > longestQueue {
 		return 0, false
 	}
 	l.bucket.tokens--

@@ -33,11 +33,11 @@ func at(now time.Time) (*Providers, *clocktesting.FakePassiveClock) {
 // enterAll enters as often as there is leave, and leaves at once.
 func enterAll(l *limit, now time.Time) (n int) {
 	for {
-		leave, _ := l.enter(now)
+		leave, _ := l.enter(now, 0)
 		if leave == nil {
 			return n
 		}
-		leave()
+		leave(false)
 		n++
 	}
 }
@@ -77,16 +77,16 @@ func TestNoMoreCallsAreUnderWayThanThereMayBe(t *testing.T) {
 	now := time.Now()
 	providers, _ := at(now)
 	l := providers.limiter(limited("a", v1.RateLimit{Concurrent: 2}))
-	first, _ := l.enter(now)
-	second, _ := l.enter(now)
+	first, _ := l.enter(now, 0)
+	second, _ := l.enter(now, 0)
 	if first == nil || second == nil {
 		t.Fatal("there is no leave for two")
 	}
-	if leave, wait := l.enter(now); leave != nil || wait <= 0 {
+	if leave, wait := l.enter(now, 0); leave != nil || wait <= 0 {
 		t.Errorf("a third has leave, or is to come back in %s", wait)
 	}
-	first()
-	if leave, _ := l.enter(now); leave == nil {
+	first(false)
+	if leave, _ := l.enter(now, 0); leave == nil {
 		t.Error("nobody may follow the first")
 	}
 }
@@ -99,7 +99,7 @@ func TestWhoIsSentAwayHoldsNoPlace(t *testing.T) {
 	l := providers.limiter(limited("a", v1.RateLimit{RequestsPerSecond: 10, Burst: 1}))
 	enterAll(l, now)
 	for range 1000 {
-		if _, wait := l.enter(now); wait != 100*time.Millisecond {
+		if _, wait := l.enter(now, 0); wait != 100*time.Millisecond {
 			t.Fatalf("the wait is %s, want that for one token", wait)
 		}
 	}
@@ -142,7 +142,7 @@ func TestWhatWasNotSentYetMakesNoRoomForOthers(t *testing.T) {
 	l, clock := discovering(v1.RateLimit{RequestsPerSecond: 100, Burst: 20, Concurrent: 1000})
 	var held []context.Context
 	for range 16 {
-		if leave, _ := l.enter(clock.Now()); leave == nil {
+		if leave, _ := l.enter(clock.Now(), 0); leave == nil {
 			t.Fatal("there is no leave")
 		}
 		held = append(held, begun())
@@ -150,7 +150,7 @@ func TestWhatWasNotSentYetMakesNoRoomForOthers(t *testing.T) {
 	clock.SetTime(clock.Now().Add(time.Minute))
 	sent := 0
 	for {
-		if leave, _ := l.enter(clock.Now()); leave == nil {
+		if leave, _ := l.enter(clock.Now(), 0); leave == nil {
 			break
 		}
 		held = append(held, begun())
@@ -164,7 +164,7 @@ func TestWhatWasNotSentYetMakesNoRoomForOthers(t *testing.T) {
 	if sent != 20 {
 		t.Errorf("%d requests go out at once, want the burst of 20", sent)
 	}
-	if leave, _ := l.enter(clock.Now()); leave != nil {
+	if leave, _ := l.enter(clock.Now(), 0); leave != nil {
 		t.Error("there is leave for one more")
 	}
 }
@@ -172,15 +172,15 @@ func TestWhatWasNotSentYetMakesNoRoomForOthers(t *testing.T) {
 func TestTheFirstRequestOfACallIsPaidAndEachFurtherOneIsNot(t *testing.T) {
 	t.Parallel()
 	l, clock := discovering(v1.RateLimit{RequestsPerSecond: 1, Burst: 3, Concurrent: 10})
-	leave, _ := l.enter(clock.Now())
+	leave, _ := l.enter(clock.Now(), 0)
 	call := begun()
 	for range 3 {
 		if err := l.pay(call, clock); err != nil {
 			t.Fatal(err)
 		}
 	}
-	leave()
-	if _, wait := l.enter(clock.Now()); wait != time.Second {
+	leave(false)
+	if _, wait := l.enter(clock.Now(), 0); wait != time.Second {
 		t.Errorf("the next is to wait for %s, want a second", wait)
 	}
 }
@@ -196,7 +196,7 @@ func TestARequestThatIsGivenUpWhileItWaitsTakesNothing(t *testing.T) {
 			t.Fatalf("the error is %v", err)
 		}
 	}
-	if _, wait := l.enter(clock.Now()); wait != time.Second {
+	if _, wait := l.enter(clock.Now(), 0); wait != time.Second {
 		t.Errorf("the next is to wait for %s, want a second", wait)
 	}
 }
@@ -217,8 +217,8 @@ func TestACallThatMadeNoRequestKeepsNoRoom(t *testing.T) {
 	t.Parallel()
 	l, clock := discovering(v1.RateLimit{RequestsPerSecond: 1, Burst: 2, Concurrent: 10})
 	for range 2 {
-		leave, _ := l.enter(clock.Now())
-		leave()
+		leave, _ := l.enter(clock.Now(), 0)
+		leave(false)
 	}
 	clock.SetTime(clock.Now().Add(time.Minute))
 	if n := enterAll(l, clock.Now()); n != 2 {

@@ -129,7 +129,7 @@ func (r *RevocationReconciler) Reconcile(ctx context.Context, req ctrl.Request) 
 // revoke reads a token whose turn it is, and tells the provider.
 func (r *RevocationReconciler) revoke(ctx context.Context, w tokenstore.Waiting, d *drain, with revoker, leave func(answer),
 ) (ctrl.Result, error) {
-	said := answer{unasked: true}
+	said := answer{unasked: true, unsent: true}
 	defer func() { leave(said) }()
 	key := client.ObjectKey{Namespace: r.Providers.Namespace, Name: w.Name}
 	kept, in, err := r.Store.ReadRevocation(ctx, key)
@@ -152,6 +152,7 @@ func (r *RevocationReconciler) revoke(ctx context.Context, w tokenstore.Waiting,
 
 	logger := log.FromContext(ctx).WithValues("session", req.Session.Namespace+"/"+req.Session.Name, "sessionID", req.Session.ID,
 		"provider", referenceTo(with.obj))
+	said.unsent = false
 	began := r.Clock.Now()
 	limited, cancel := context.WithTimeout(ctx, revokeTimeout)
 	defer cancel()
@@ -165,7 +166,7 @@ func (r *RevocationReconciler) revoke(ctx context.Context, w tokenstore.Waiting,
 		outcome = string(failed.Kind)
 	}
 	r.Metrics.ProviderRequest(with.Kind, "Revoke", outcome, took)
-	said = answer{began: began, took: took, version: with.version}
+	said = answer{began: began, took: took, version: with.version, unsent: failed != nil && errors.Is(failed, errNotAsked)}
 
 	if failed == nil {
 		logger.V(1).Info("revoked a token")

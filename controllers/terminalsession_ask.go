@@ -139,7 +139,7 @@ func polled(outcome session.Outcome, err error) (session.Outcome, error) {
 func (r *TerminalSessionReconciler) check(ctx context.Context, seen observation) (session.Outcome, error) {
 	s, req := seen.Session, request(seen.Session, seen.Session.Status.SessionID)
 	asked, status := r.Clock.Now(), provider.Status{}
-	err := r.call(ctx, seen, func(ctx context.Context) (err error) {
+	err := r.call(ctx, seen, session.PriorityResync, func(ctx context.Context) (err error) {
 		req.Token, _, err = r.Store.Token(ctx, s, seen.kept)
 		return err
 	}, func(ctx context.Context) (err error) {
@@ -173,11 +173,11 @@ func (r *TerminalSessionReconciler) check(ctx context.Context, seen observation)
 	return session.Outcome{Failure: failed}, r.end(ctx, seen, string(failed.Kind))
 }
 
-// call makes a call once there is room for it, and reads what it takes only then: who has to wait costs nothing. An error is one that unasked
-// knows, or of the call.
-func (r *TerminalSessionReconciler) call(ctx context.Context, seen observation, read, ask func(context.Context) error) error {
+// call makes a call that is so urgent once there is room for it, and reads what it takes only then: who has to wait costs nothing. An error is
+// one that unasked knows, or of the call.
+func (r *TerminalSessionReconciler) call(ctx context.Context, seen observation, priority int, read, ask func(context.Context) error) error {
 	var failed error
-	err := r.calls.make(context.WithoutCancel(ctx), seen.Session, seen.provider, func(ctx context.Context) error {
+	err := r.calls.make(context.WithoutCancel(ctx), seen.Session, priority, seen.provider, func(ctx context.Context) error {
 		if failed = read(ctx); failed != nil {
 			return errNotAsked
 		}
@@ -194,7 +194,7 @@ func (r *TerminalSessionReconciler) call(ctx context.Context, seen observation, 
 func (r *TerminalSessionReconciler) obtain(ctx context.Context, seen observation, q question) (session.Outcome, error) {
 	req := request(seen.Session, q.sessionID)
 	asked, answer := r.Clock.Now(), provider.Result{}
-	err := r.call(ctx, seen, func(ctx context.Context) (err error) {
+	err := r.call(ctx, seen, session.Priority(seen.Session, r.Clock.Now()), func(ctx context.Context) (err error) {
 		if q.read != nil {
 			if err := q.read(ctx, &req); err != nil {
 				return err

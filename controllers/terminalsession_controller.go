@@ -70,6 +70,10 @@ type TerminalSessionReconciler struct {
 
 // Reconcile implements reconcile.Reconciler.
 func (r *TerminalSessionReconciler) Reconcile(ctx context.Context, req ctrl.Request) (ctrl.Result, error) {
+	if !r.calls.turns.take(ctx, req.NamespacedName, func() bool { return r.toEnd(ctx, req.NamespacedName) }) {
+		return ctrl.Result{}, nil // the process ends
+	}
+	defer r.calls.turns.give()
 	s, last := &v1.TerminalSession{}, r.written.of(req.NamespacedName)
 	if err := r.Client.Get(ctx, req.NamespacedName, s); apierrors.IsNotFound(err) {
 		return ctrl.Result{}, r.gone(ctx, req.NamespacedName)
