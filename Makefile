@@ -61,7 +61,9 @@ test: ## Test everything, on real API and identity servers that are built the fi
 	@go -C test/identity run . oidcserver >/dev/null
 	@go -C test/identity run . hydra >/dev/null
 	go -C test/controlplane test -count=1 ./...
-	go test -count=1 -timeout 20m ./...
+	go test -count=1 -timeout 20m $$(go list ./... | grep -v /test/storm)
+	@# By itself, and aloud: it prints how a fleet fares whose server is killed.
+	go test -count=1 -timeout 10m -v ./test/storm
 
 .PHONY: bench
 bench: ## Benchmark the decision and the issuer's signing.

@@ -40,9 +40,12 @@ type OIDCOptions struct {
 	Issuer string
 	// TokenLifetime is how long access tokens live; default: an hour.
 	TokenLifetime time.Duration
+	// StateDir is a folder from which a server that was killed is started again as it was, at the same Address. Default: it forgets everything
+	// when it ends.
+	StateDir string
 }
 
-// OIDC is a running OpenID provider. It forgets everything when it ends. The users anna and mallory have verified e-mail addresses at
+// OIDC is a running OpenID provider. The users anna and mallory have verified e-mail addresses at
 // acme.example; eve claims anna's.
 type OIDC struct {
 	*testenv.Process
@@ -50,6 +53,7 @@ type OIDC struct {
 	Issuer, Address string
 	CA              []byte
 	client          *http.Client
+	state           string
 }
 
 // StartOIDC starts an OpenID provider over TLS, with a CA of its own.
@@ -65,7 +69,7 @@ func StartOIDC(ctx context.Context, o OIDCOptions) (*OIDC, error) {
 		}
 		o.Address = fmt.Sprintf("127.0.0.1:%d", ports[0])
 	}
-	s := &OIDC{Issuer: o.Issuer, Address: o.Address}
+	s := &OIDC{Issuer: o.Issuer, Address: o.Address, state: o.StateDir}
 	if s.Issuer == "" {
 		s.Issuer = "https://" + o.Address
 	}
@@ -77,7 +81,9 @@ func StartOIDC(ctx context.Context, o OIDCOptions) (*OIDC, error) {
 		return nil, err
 	}
 	s.Process, err = testenv.StartProcess(ctx, testenv.ProcessOptions{
-		Path: path, Args: []string{"-address", s.Address, "-issuer", s.Issuer, "-ca-file", caFile, "-token-lifetime", o.TokenLifetime.String()},
+		Path: path, Args: []string{
+			"-address", s.Address, "-issuer", s.Issuer, "-ca-file", caFile, "-token-lifetime", o.TokenLifetime.String(), "-state", o.StateDir,
+		},
 		Ready: func(context.Context) (err error) {
 			s.CA, err = os.ReadFile(caFile)
 			return err

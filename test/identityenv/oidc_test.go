@@ -176,14 +176,23 @@ func TestOIDCDeviceCode(t *testing.T) {
 	_, err = p.Poll(t.Context(), req, pending)
 	wantError(t, err, provider.Rejected, "AccessDenied") // this server's word for a code that was used
 
-	// A refresh token is used once, and is replaced.
+	// A refresh token is replaced by each use, and good until its successor has been used: an answer may be lost.
 	renewed, err := p.Renew(t.Context(), having(req, token))
 	must(t, err)
 	if renewed.RefreshToken == "" || renewed.RefreshToken == token.RefreshToken || renewed.Value == token.Value {
 		t.Error("the refresh token was not rotated")
 	}
-	_, err = p.Renew(t.Context(), having(req, token))
-	wantError(t, err, provider.GrantDead, "")
+	lost := renewed
+	renewed, err = p.Renew(t.Context(), having(req, token))
+	must(t, err)
+	wantActive(t, p, having(req, token), true)
+	renewed, err = p.Renew(t.Context(), having(req, renewed))
+	must(t, err)
+	for _, over := range []provider.Token{token, lost} {
+		wantActive(t, p, having(req, over), false)
+		_, err = p.Renew(t.Context(), having(req, over))
+		wantError(t, err, provider.GrantDead, "")
+	}
 	wantActive(t, p, having(req, renewed), true)
 	must(t, p.Revoke(t.Context(), having(req, renewed)))
 	wantActive(t, p, having(req, renewed), false)
@@ -254,6 +263,13 @@ func TestOIDCTokenExchange(t *testing.T) {
 		t.Errorf("identity is %+v, want %+v", token.Identity, want)
 	}
 	renewed, err := p.Renew(t.Context(), req)
+	must(t, err)
+	wantActive(t, p, having(req, renewed), true)
+	if token.RefreshToken != "" || renewed.RefreshToken != "" {
+		t.Error("there is a refresh token, for which nobody has asked")
+	}
+	lasting := login(t, p, having(provider.Request{Session: request("openid", "email", "offline_access").Session, AuthToken: req.AuthToken}, provider.Token{}))
+	renewed, err = p.Renew(t.Context(), having(request(), lasting))
 	must(t, err)
 	wantActive(t, p, having(req, renewed), true)
 	req.AuthToken = "not-one-of-this-server"

@@ -6,7 +6,8 @@ import (
 	"fmt"
 	"html"
 	"net/http"
-	"slices"
+	"strconv"
+	"strings"
 	"time"
 
 	"github.com/go-jose/go-jose/v4"
@@ -33,6 +34,8 @@ func formOf(ctx context.Context) map[string][]string {
 //	POST /test/token?user=...&scope=...      an access token of that user, as some application has it
 //	GET  /test/count                         how many tokens are alive: {"access": 1, "refresh": 0}
 //	GET  /test/grants?scope=...              how many grants with that scope have a token that is alive: 1
+//	POST /test/kill?grants=...               once it has made so many more grants, the server is killed before it answers
+//	POST /test/audit?client=...              how the book and the tokens that the client has fit together: {"Orphans": 1, ...}
 func (s *store) handler(provider op.OpenIDProvider) http.Handler {
 	mux := http.NewServeMux()
 	mux.Handle("/", http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -50,7 +53,7 @@ func (s *store) handler(provider op.OpenIDProvider) http.Handler {
 	mux.HandleFunc("GET /device", func(w http.ResponseWriter, r *http.Request) {
 		s.withDevice(w, r, func(d *device) {
 			message := ""
-			if said := d.form["binding_message"]; len(said) == 1 {
+			if said := d.Form["binding_message"]; len(said) == 1 {
 				message = said[0]
 			}
 			fmt.Fprintf(w, "<p>Log in on: %s</p>", html.EscapeString(message))
@@ -73,7 +76,7 @@ func (s *store) handler(provider op.OpenIDProvider) http.Handler {
 		}
 		s.mu.Lock()
 		defer s.mu.Unlock()
-		s.users[r.PathValue("subject")] = made
+		s.users.put(r.PathValue("subject"), made)
 	})
 	mux.HandleFunc("PUT /test/clients/{id}/keys", func(w http.ResponseWriter, r *http.Request) {
 		key := &jose.JSONWebKey{}
@@ -83,7 +86,7 @@ func (s *store) handler(provider op.OpenIDProvider) http.Handler {
 		}
 		s.mu.Lock()
 		defer s.mu.Unlock()
-		s.clients[r.PathValue("id")].keys[key.KeyID] = key
+		s.keys.put(r.PathValue("id")+"/"+key.KeyID, key)
 	})
 	mux.HandleFunc("POST /test/token", func(w http.ResponseWriter, r *http.Request) {
 		user := r.FormValue("user")
@@ -98,45 +101,52 @@ func (s *store) handler(provider op.OpenIDProvider) http.Handler {
 		fmt.Fprint(w, token)
 	})
 	mux.HandleFunc("GET /test/count", func(w http.ResponseWriter, _ *http.Request) {
-		s.mu.Lock()
-		defer s.mu.Unlock()
-		json.NewEncoder(w).Encode(map[string]int{"access": len(s.access), "refresh": len(s.refresh)})
+		access, refresh := s.alive()
+		json.NewEncoder(w).Encode(map[string]int{"access": access, "refresh": refresh})
 	})
 	mux.HandleFunc("GET /test/grants", func(w http.ResponseWriter, r *http.Request) {
-		json.NewEncoder(w).Encode(s.grants(r.FormValue("scope")))
+		json.NewEncoder(w).Encode(s.having(r.FormValue("scope")))
+	})
+	mux.HandleFunc("POST /test/kill", func(w http.ResponseWriter, r *http.Request) {
+		n, err := strconv.Atoi(r.FormValue("grants"))
+		if err != nil {
+			http.Error(w, err.Error(), http.StatusBadRequest)
+			return
+		}
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		s.mortal = n
+	})
+	mux.HandleFunc("POST /test/audit", func(w http.ResponseWriter, r *http.Request) {
+		var had struct{ Access, Refresh []string }
+		if err := json.NewDecoder(r.Body).Decode(&had); err != nil {
+			http.Error(w, err.Error(), http.StatusBadRequest)
+			return
+		}
+		for i, token := range had.Access {
+			known, _ := provider.Crypto().Decrypt(token) // what is none of this server's is in no book
+			had.Access[i], _, _ = strings.Cut(known, ":")
+		}
+		json.NewEncoder(w).Encode(s.audit(r.FormValue("client"), had.Access, had.Refresh))
 	})
 	return mux
-}
-
-// grants counts those with a scope. A refresh token is of the same one as the access token that came with it.
-func (s *store) grants(scope string) int {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	alive := map[*grant]bool{}
-	for _, tokens := range []map[string]*grant{s.access, s.refresh} {
-		for _, g := range tokens {
-			if slices.Contains(g.scopes, scope) {
-				alive[g] = true
-			}
-		}
-	}
-	return len(alive)
 }
 
 // banned is whether a refresh token is one of a user who is.
 func (s *store) banned(refreshToken string) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	g := s.refresh[refreshToken]
-	return g != nil && s.users[g.subject] != nil && s.users[g.subject].Banned
+	_, g := s.refreshed(refreshToken)
+	return g != nil && s.users.all[g.Subject] != nil && s.users.all[g.Subject].Banned
 }
 
 func (s *store) withDevice(w http.ResponseWriter, r *http.Request, act func(*device)) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	for _, d := range s.devices {
-		if d.userCode == r.FormValue("user_code") {
+	for code, d := range s.devices.all {
+		if d.Code == r.FormValue("user_code") {
 			act(d)
+			s.devices.put(code, d)
 			return
 		}
 	}

@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"crypto/rand"
 	"crypto/rsa"
 	"errors"
 	"slices"
@@ -14,25 +13,28 @@ import (
 	"github.com/zitadel/oidc/v3/pkg/op"
 )
 
-// store is everything that the server knows. All of it is in memory.
+// store is everything that the server knows. What it learns is in the book, which may outlive it: see open.
 type store struct {
 	issuer     string
 	life       time.Duration
 	signingKey *rsa.PrivateKey
+	clients    map[string]*client
 
 	mu      sync.Mutex
-	clients map[string]*client
-	users   map[string]*user
-	access  map[string]*grant
-	refresh map[string]*grant
-	devices map[string]*device
+	users   *shelf[user]
+	keys    *shelf[jose.JSONWebKey] // what clients prove themselves with, by client and key ID
+	grants  *shelf[grant]
+	devices *shelf[device]
+	// logins counts the grants that began with no refresh token, by client.
+	logins map[string]int
+	// mortal is, where it is above zero, how many more grants the server makes before it is killed.
+	mortal int
 }
 
 // client is an application. Its secret is empty where it has a key, or is public.
 type client struct {
 	id, secret string
 	method     oidc.AuthMethod
-	keys       map[string]*jose.JSONWebKey
 }
 
 // user is a person, named by subject.
@@ -43,19 +45,10 @@ type user struct {
 	Keys     map[string]*jose.JSONWebKey `json:"keys"` // what assertions of this user are signed with
 }
 
-// grant is what a token stands for.
-type grant struct {
-	subject, client string
-	scopes          []string
-	audience        []string
-	expires         time.Time
-	refreshToken    string
-}
-
 type device struct {
 	op.DeviceAuthorizationState
-	userCode string
-	form     map[string][]string
+	Code string
+	Form map[string][]string
 }
 
 var (
@@ -67,28 +60,48 @@ var (
 
 var errUnknown = errors.New("not known here")
 
-func newStore(issuer string, life time.Duration) (*store, error) {
-	key, err := rsa.GenerateKey(rand.Reader, 2048)
-	if err != nil {
-		return nil, err
-	}
+func newStore(issuer string, life time.Duration, signs *rsa.PrivateKey) *store {
 	s := &store{
-		issuer: issuer, life: life, signingKey: key,
-		clients: map[string]*client{}, users: map[string]*user{},
-		access: map[string]*grant{}, refresh: map[string]*grant{}, devices: map[string]*device{},
+		issuer: issuer, life: life, signingKey: signs, clients: map[string]*client{}, logins: map[string]int{},
+		users: newShelf[user]("users"), keys: newShelf[jose.JSONWebKey]("keys"),
+		grants: newShelf[grant]("grants"), devices: newShelf[device]("devices"),
 	}
 	for _, c := range []*client{
 		{id: "till-fleet", secret: "till:secret%/+ 7", method: oidc.AuthMethodBasic},
 		{id: "till-post", secret: "till:secret%/+ 7", method: oidc.AuthMethodPost},
-		{id: "till-key", method: oidc.AuthMethodPrivateKeyJWT, keys: map[string]*jose.JSONWebKey{}},
+		{id: "till-key", method: oidc.AuthMethodPrivateKeyJWT},
 		{id: "till-public", method: oidc.AuthMethodNone},
 	} {
 		s.clients[c.id] = c
 	}
-	s.users["anna"] = &user{Email: "anna@acme.example", Verified: true}
-	s.users["mallory"] = &user{Email: "mallory@acme.example", Verified: true}
-	s.users["eve"] = &user{Email: "anna@acme.example", Verified: false}
-	return s, nil
+	s.users.put("anna", &user{Email: "anna@acme.example", Verified: true})
+	s.users.put("mallory", &user{Email: "mallory@acme.example", Verified: true})
+	s.users.put("eve", &user{Email: "anna@acme.example", Verified: false})
+	return s
+}
+
+// open reads the book in a file, and has it kept there.
+func (s *store) open(path string) error {
+	to, err := openJournal(path, func(e entry) error {
+		switch e.Shelf {
+		case s.users.name:
+			return s.users.apply(e)
+		case s.keys.name:
+			return s.keys.apply(e)
+		case s.devices.name:
+			return s.devices.apply(e)
+		}
+		known := s.grants.all[e.Key]
+		if err := s.grants.apply(e); err != nil {
+			return err
+		}
+		if g := s.grants.all[e.Key]; known == nil && g != nil {
+			s.counted(g)
+		}
+		return nil
+	})
+	s.users.to, s.keys.to, s.grants.to, s.devices.to = to, to, to, to
+	return err
 }
 
 func (c *client) GetID() string                        { return c.id }
@@ -148,10 +161,10 @@ func (s *store) AuthorizeClientIDSecret(_ context.Context, id, secret string) er
 func (s *store) GetKeyByIDAndClientID(_ context.Context, keyID, id string) (*jose.JSONWebKey, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if c, ok := s.clients[id]; ok && c.keys[keyID] != nil {
-		return c.keys[keyID], nil
+	if k := s.keys.all[id+"/"+keyID]; k != nil {
+		return k, nil
 	}
-	if u, ok := s.users[id]; ok && u.Keys[keyID] != nil {
+	if u := s.users.all[id]; u != nil && u.Keys[keyID] != nil {
 		return u.Keys[keyID], nil
 	}
 	return nil, errUnknown
@@ -180,90 +193,6 @@ func (s *store) ValidateJWTProfileScopes(_ context.Context, _ string, scopes []s
 	return scopes, nil
 }
 
-func (s *store) CreateAccessToken(_ context.Context, request op.TokenRequest) (string, time.Time, error) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	id, expires := s.newAccess(request, "")
-	return id, expires, nil
-}
-
-// CreateAccessAndRefreshTokens implements op.AuthStorage. A refresh token is used once.
-func (s *store) CreateAccessAndRefreshTokens(
-	_ context.Context, request op.TokenRequest, current string,
-) (string, string, time.Time, error) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if current != "" {
-		if s.refresh[current] == nil {
-			return "", "", time.Time{}, oidc.ErrInvalidGrant()
-		}
-		delete(s.refresh, current)
-	}
-	renewed := rand.Text() + rand.Text()
-	id, expires := s.newAccess(request, renewed)
-	s.refresh[renewed] = s.access[id]
-	return id, renewed, expires, nil
-}
-
-func (s *store) newAccess(request op.TokenRequest, refreshToken string) (string, time.Time) {
-	g := &grant{
-		subject: request.GetSubject(), scopes: request.GetScopes(), audience: request.GetAudience(),
-		expires: time.Now().Add(s.life), refreshToken: refreshToken,
-	}
-	if of, ok := request.(interface{ GetClientID() string }); ok {
-		g.client = of.GetClientID()
-	}
-	id := rand.Text()
-	s.access[id] = g
-	return id, g.expires
-}
-
-// refreshRequest implements op.RefreshTokenRequest.
-type refreshRequest struct{ *grant }
-
-func (r refreshRequest) GetAMR() []string             { return nil }
-func (r refreshRequest) GetAudience() []string        { return r.audience }
-func (r refreshRequest) GetAuthTime() time.Time       { return time.Now() }
-func (r refreshRequest) GetClientID() string          { return r.client }
-func (r refreshRequest) GetScopes() []string          { return r.scopes }
-func (r refreshRequest) GetSubject() string           { return r.subject }
-func (r refreshRequest) SetCurrentScopes(to []string) { r.scopes = to }
-
-func (s *store) TokenRequestByRefreshToken(_ context.Context, token string) (op.RefreshTokenRequest, error) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	g, ok := s.refresh[token]
-	if !ok {
-		return nil, errUnknown
-	}
-	return refreshRequest{g}, nil
-}
-
-func (s *store) GetRefreshTokenInfo(_ context.Context, _, token string) (string, string, error) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if g, ok := s.refresh[token]; ok {
-		return g.subject, token, nil
-	}
-	return "", "", op.ErrInvalidRefreshToken
-}
-
-// RevokeToken implements op.AuthStorage. A refresh token takes the access tokens with it that came with it.
-func (s *store) RevokeToken(_ context.Context, token, _, _ string) *oidc.Error {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	delete(s.access, token)
-	if g, ok := s.refresh[token]; ok {
-		delete(s.refresh, token)
-		for id, a := range s.access {
-			if a == g {
-				delete(s.access, id)
-			}
-		}
-	}
-	return nil
-}
-
 func (s *store) SetUserinfoFromScopes(context.Context, *oidc.UserInfo, string, string, []string) error {
 	return nil
 }
@@ -279,8 +208,8 @@ func (s *store) SetUserinfoFromRequest(_ context.Context, info *oidc.UserInfo, r
 func (s *store) SetUserinfoFromToken(_ context.Context, info *oidc.UserInfo, tokenID, _, _ string) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	g, ok := s.access[tokenID]
-	if !ok || !slices.Contains(g.scopes, oidc.ScopeOpenID) {
+	g := s.grants.all[tokenID]
+	if g == nil || !g.Access || !slices.Contains(g.Scopes, oidc.ScopeOpenID) {
 		return errUnknown
 	}
 	s.describe(info, g)
@@ -288,8 +217,8 @@ func (s *store) SetUserinfoFromToken(_ context.Context, info *oidc.UserInfo, tok
 }
 
 func (s *store) describe(info *oidc.UserInfo, g *grant) {
-	info.Subject = g.subject
-	if u := s.users[g.subject]; u != nil && slices.Contains(g.scopes, oidc.ScopeEmail) {
+	info.Subject = g.Subject
+	if u := s.users.all[g.Subject]; u != nil && slices.Contains(g.Scopes, oidc.ScopeEmail) {
 		info.Email, info.EmailVerified = u.Email, oidc.Bool(u.Verified)
 	}
 }
@@ -297,51 +226,53 @@ func (s *store) describe(info *oidc.UserInfo, g *grant) {
 func (s *store) SetIntrospectionFromToken(_ context.Context, answer *oidc.IntrospectionResponse, tokenID, _, _ string) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	g, ok := s.access[tokenID]
-	if !ok || time.Now().After(g.expires) || s.users[g.subject] != nil && s.users[g.subject].Banned {
+	g := s.honoured(tokenID)
+	if g == nil {
 		return errUnknown
 	}
 	info := &oidc.UserInfo{}
 	s.describe(info, g)
 	answer.SetUserInfo(info)
-	answer.Scope, answer.ClientID, answer.Subject = g.scopes, g.client, g.subject
+	answer.Scope, answer.ClientID, answer.Subject = g.Scopes, g.Client, g.Subject
 	return nil
 }
 
 func (s *store) StoreDeviceAuthorization(ctx context.Context, id, code, userCode string, expires time.Time, scopes []string) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.devices[code] = &device{
-		DeviceAuthorizationState: op.DeviceAuthorizationState{ClientID: id, Scopes: scopes, Expires: expires},
-		userCode:                 userCode, form: formOf(ctx),
-	}
+	s.devices.put(code, &device{
+		DeviceAuthorizationState: op.DeviceAuthorizationState{ClientID: id, Scopes: scopes, Expires: expires}, Code: userCode, Form: formOf(ctx),
+	})
 	return nil
 }
 
 func (s *store) GetDeviceAuthorizatonState(_ context.Context, id, code string) (*op.DeviceAuthorizationState, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	d, ok := s.devices[code]
+	d, ok := s.devices.all[code]
 	if !ok || d.ClientID != id {
 		return nil, errUnknown
 	}
 	state := d.DeviceAuthorizationState
 	if state.Done {
-		delete(s.devices, code) // a code is used once
+		s.devices.drop(code) // a code is used once
 	}
 	return &state, nil
 }
 
-// ValidateTokenExchangeRequest implements op.TokenExchangeStorage.
+// ValidateTokenExchangeRequest implements op.TokenExchangeStorage. With offline_access a refresh token comes along, for which the library
+// wants to be asked in place of the access token.
 func (s *store) ValidateTokenExchangeRequest(_ context.Context, request op.TokenExchangeRequest) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	g, ok := s.access[request.GetExchangeSubjectTokenIDOrToken()]
-	if !ok || time.Now().After(g.expires) {
+	if s.honoured(request.GetExchangeSubjectTokenIDOrToken()) == nil {
 		return oidc.ErrInvalidRequest().WithDescription("subject_token is invalid")
 	}
 	if slices.Contains(request.GetScopes(), "unknown") {
 		return oidc.ErrInvalidScope()
+	}
+	if slices.Contains(request.GetScopes(), oidc.ScopeOfflineAccess) {
+		request.SetRequestedTokenType(oidc.RefreshTokenType)
 	}
 	return nil
 }
