@@ -23,6 +23,10 @@ help: ## Show this.
 run: ## Start a control plane, the manager and the samples on this machine; Ctrl-C stops and removes everything.
 	@go build -o .run/bin/run ./hack/run && exec .run/bin/run
 
+.PHONY: idp
+idp: ## Start an OpenID provider on this machine, to try oauth2 providers with beside make run; Ctrl-C stops it.
+	@go build -o .run/bin/idp ./hack/idp && exec .run/bin/idp
+
 ##@ Work on it
 .PHONY: generate
 generate: ## Write what is generated: deep copies, CRDs, RBAC.
