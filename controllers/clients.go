@@ -96,18 +96,24 @@ func (p *Providers) remote(obj v1.Provider) *remote {
 // clientOf returns what a provider is asked through, or why it cannot be. A client that nobody has asked through yet is built when somebody
 // does: so a restart reads no credentials while nothing is due.
 func (p *Providers) clientOf(ctx context.Context, obj v1.Provider) (resolved, session.Problem, error) {
+	seen, err := p.credentials(ctx, obj)
+	if err != nil {
+		return resolved{}, session.Problem{}, err
+	}
+	return p.clientWith(ctx, obj, seen)
+}
+
+// clientWith is clientOf for whoever has looked up the provider's credentials.
+func (p *Providers) clientWith(ctx context.Context, obj v1.Provider, seen credentialsSeen) (resolved, session.Problem, error) {
 	spec := obj.ProviderSpec()
 	to := resolved{Kind: kindEmbedded, SecureLogin: spec.SecureLogin != nil && *spec.SecureLogin}
 	if spec.Embedded != nil {
 		to.Provider = p.issuer(obj)
 	} else {
-		seen, err := p.credentials(ctx, obj)
-		if err != nil {
-			return resolved{}, session.Problem{}, err
-		}
 		r := p.remote(obj)
 		b := r.current()
 		if b != nil && !b.fits(obj, seen.version) || seen.missing {
+			var err error
 			if b, err = p.build(ctx, obj); err != nil {
 				return resolved{}, session.Problem{}, err
 			}

@@ -167,7 +167,7 @@ func (l *limit) queue(now time.Time) (wait time.Duration, ok bool) {
 	return wait, true
 }
 
-// every is the time between two requests over time.
+// every is interval for those who have the lock.
 func (l *limit) every() time.Duration {
 	return time.Duration(float64(time.Second) / l.bucket.rate)
 }
@@ -201,7 +201,7 @@ var errThrottled = &provider.Error{
 type line struct{ last time.Time }
 
 // place is a place in the line, not before first has passed, some time after the one before, and no further than most: those at the end
-// come back together, and then the most urgent is first again.
+// come back together.
 func (l *line) place(now time.Time, first, every, most time.Duration) time.Duration {
 	at := l.last.Add(every)
 	if last := now.Add(max(first, most)); at.After(last) {

@@ -66,13 +66,17 @@ func (p *Providers) resolve(ctx context.Context, s *v1.TerminalSession) (resolve
 		return resolved{}, session.Provider{}, err
 	}
 	seen := session.Provider{}
-	if seen.Version, err = p.version(ctx, s, obj); err != nil {
+	credentials, err := p.credentials(ctx, obj)
+	if err != nil {
+		return resolved{}, seen, err
+	}
+	if seen.Version, err = p.version(ctx, s, obj, credentials); err != nil {
 		return resolved{}, seen, err
 	}
 	if seen.Problem, err = p.problem(ctx, s, obj); err != nil || seen.Problem.Reason != "" {
 		return resolved{}, seen, err
 	}
-	to, problem, err := p.clientOf(ctx, obj)
+	to, problem, err := p.clientWith(ctx, obj, credentials)
 	seen.Problem = problem
 	return to, seen, err
 }
@@ -130,17 +134,13 @@ func problem(reason, format string, args ...any) session.Provider {
 }
 
 // version changes with everything that a refusal may rest on.
-func (p *Providers) version(ctx context.Context, s *v1.TerminalSession, obj v1.Provider) (string, error) {
+func (p *Providers) version(ctx context.Context, s *v1.TerminalSession, obj v1.Provider, credentials credentialsSeen) (string, error) {
 	h := fnv.New64a()
 	_, _ = fmt.Fprintf(h, "%s/%d", obj.GetUID(), obj.GetGeneration())
 	if ready := meta.FindStatusCondition(obj.ProviderStatus().Conditions, v1.ConditionReady); ready != nil {
 		_, _ = fmt.Fprintf(h, "/%s/%s", ready.Status, ready.LastTransitionTime.UTC())
 	}
-	seen, err := p.credentials(ctx, obj)
-	if err != nil {
-		return "", err
-	}
-	_, _ = fmt.Fprint(h, seen.version)
+	_, _ = fmt.Fprint(h, credentials.version)
 	if ref := s.Spec.AuthTokenSecretRef; ref != nil {
 		version, err := p.secretVersion(ctx, client.ObjectKey{Namespace: s.Namespace, Name: ref.Name})
 		if err != nil {

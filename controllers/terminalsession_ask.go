@@ -1,6 +1,7 @@
 package controllers
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -150,27 +151,30 @@ func (r *TerminalSessionReconciler) check(ctx context.Context, seen observation)
 		return session.Outcome{}, err
 	}
 	r.pace.checked(s, seen.provider.CheckEvery, r.Clock.Now())
-	wrong := failure(err)
-	if wrong != nil {
-		if !errors.Is(err, errNotAsked) {
-			r.Metrics.ProviderRequest(seen.provider.Kind, opCheck, checkName(wrong), r.Clock.Since(asked))
-		}
+	ended, said := over(status), failure(err)
+	if said != nil {
+		ended = nil
+	}
+	if !errors.Is(err, errNotAsked) {
+		r.Metrics.ProviderRequest(seen.provider.Kind, opCheck, outcomeName(cmp.Or(said, ended), "Active"), r.Clock.Since(asked))
+	}
+	if ended == nil {
 		return session.Outcome{}, nil
 	}
-	var failed *session.Failure
+	return session.Outcome{Failure: ended}, r.end(ctx, seen, string(ended.Kind))
+}
+
+// over is why a token is over of which the provider says so, or nil.
+func over(status provider.Status) *session.Failure {
 	switch {
 	case status.Banned:
-		failed = &session.Failure{Kind: session.FailureBanned, Code: status.Code, Message: "The provider says that the user or the device is barred or deleted."}
+		return &session.Failure{Kind: session.FailureBanned, Code: status.Code, Message: "The provider says that the user or the device is barred or deleted."}
 	case !status.Active:
-		failed = &session.Failure{
+		return &session.Failure{
 			Kind: session.FailureGrantDead, Code: status.Code, Message: "The provider no longer honours the token: somebody has revoked it, or signed out there.",
 		}
 	}
-	r.Metrics.ProviderRequest(seen.provider.Kind, opCheck, checkName(failed), r.Clock.Since(asked))
-	if failed == nil {
-		return session.Outcome{}, nil
-	}
-	return session.Outcome{Failure: failed}, r.end(ctx, seen, string(failed.Kind))
+	return nil
 }
 
 // call makes a call that is so urgent once there is room for it, and reads what it takes only then: who has to wait costs nothing. An error is
@@ -226,7 +230,7 @@ func (r *TerminalSessionReconciler) obtain(ctx context.Context, seen observation
 		said = check(seen, q, req, token)
 	}
 	if !errors.Is(err, errNotAsked) {
-		r.Metrics.ProviderRequest(seen.provider.Kind, q.operation, outcomeName(said), r.Clock.Since(asked))
+		r.Metrics.ProviderRequest(seen.provider.Kind, q.operation, outcomeName(said, "Issued"), r.Clock.Since(asked))
 	}
 	return r.take(ctx, seen, q, req, token, said, asked)
 }
@@ -311,17 +315,10 @@ func failure(err error) *session.Failure {
 	return &session.Failure{Kind: session.FailureKind(e.Kind), Code: e.Code, Message: e.Message, RetryAfter: e.RetryAfter}
 }
 
-func outcomeName(f *session.Failure) string {
+// outcomeName is how metrics name what came of a call.
+func outcomeName(f *session.Failure, well string) string {
 	if f == nil {
-		return "Issued"
-	}
-	return string(f.Kind)
-}
-
-// checkName names what a question after a token came to.
-func checkName(f *session.Failure) string {
-	if f == nil {
-		return "Active"
+		return well
 	}
 	return string(f.Kind)
 }

@@ -198,13 +198,16 @@ func believable(s *v1.TerminalSession, sessionID string, attempt int64, of v1.Pr
 	if b := s.Status.Binding; of != s.Spec.ProviderRef && (b == nil || b.ProviderRef == nil || of != *b.ProviderRef) {
 		return false
 	}
+	if sessionID == s.Status.SessionID && sessionID != "" {
+		return true
+	}
 	// A session keeps its ID through renewals, which are attempts as well.
 	for n := min(attempt, session.NextAttempt(s)); n > 0 && n > attempt-mostRenewals; n-- {
 		if sessionIDOf(s, n) == sessionID {
 			return true
 		}
 	}
-	return sessionID == s.Status.SessionID && sessionID != ""
+	return false
 }
 
 // mostRenewals bounds how far back a session's beginning is looked for.

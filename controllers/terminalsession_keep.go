@@ -61,7 +61,10 @@ func (r *TerminalSessionReconciler) take(ctx context.Context, seen observation, 
 		outcome, err = r.keep(ctx, seen, q, token, asked)
 	}
 	refused = secretRefused(into, err)
-	if spare && (refused != nil || err != nil && notWritten(err) && !seen.provider.Capabilities().Idempotent) {
+	// What a person has confirmed is gone on with, by the refresh token that is kept.
+	resumes := q.operation == opPoll && rotated
+	orphan := err != nil && notWritten(err) && !seen.provider.Capabilities().Idempotent && !resumes
+	if spare && (refused != nil || orphan) {
 		discard()
 	}
 	if refused != nil {

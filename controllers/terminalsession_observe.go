@@ -84,7 +84,8 @@ func (r *TerminalSessionReconciler) observeGrant(ctx context.Context, s *v1.Term
 		return err
 	}
 	found := session.Grant{Kind: session.GrantKind(seen.grant.Grant), SessionID: seen.grant.SessionID, Attempt: seen.grant.Attempt}
-	if found.Stale(s) || found.Attempt-session.NextAttempt(s) >= mostAhead {
+	// What is ahead of the next attempt is nothing that was written here, or the view is behind, which is found out before anything is deleted.
+	if found.Stale(s) || found.Attempt > session.NextAttempt(s) {
 		seen.strays = append(seen.strays, seen.grant)
 		return nil
 	}

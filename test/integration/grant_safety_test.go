@@ -232,3 +232,18 @@ func TestAnAuthTokenOfALineBreakIsNone(t *testing.T) {
 		t.Error("it is logged in without an auth token, though the provider has secure login")
 	}
 }
+
+func TestAGrantWithAForgedAttemptKeepsNoOtherFromBeingWritten(t *testing.T) {
+	t.Parallel()
+	h, s := newRefreshing(t)
+	change(h, h.secret("till-1-grant"), func(g *corev1.Secret) { g.Labels["terminals.dev/attempt"] = "500" })
+	for range 2 {
+		h.untilRenewal("till-1")
+		h.settle("till-1")
+		h.expect("till-1", established)
+		if got := string(h.secret("till-1-grant").Data["refreshToken"]); got != s.last().refresh {
+			t.Errorf("the grant has %s, want %s", got, s.last().refresh)
+		}
+	}
+	h.expectLive(s, 1) // the first access token, until the refresh token that came with it is revoked
+}
