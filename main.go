@@ -14,6 +14,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/go-logr/logr"
 	"k8s.io/apimachinery/pkg/runtime"
 	clientgoscheme "k8s.io/client-go/kubernetes/scheme"
 	_ "k8s.io/client-go/plugin/pkg/client/auth"
@@ -23,16 +24,17 @@ import (
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/cache"
 	"sigs.k8s.io/controller-runtime/pkg/certwatcher"
+	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/healthz"
 	"sigs.k8s.io/controller-runtime/pkg/log/zap"
 	"sigs.k8s.io/controller-runtime/pkg/manager"
 	"sigs.k8s.io/controller-runtime/pkg/metrics"
-	"sigs.k8s.io/controller-runtime/pkg/metrics/filters"
 	metricsserver "sigs.k8s.io/controller-runtime/pkg/metrics/server"
 
 	v1 "terminals.dev/session-controller/api/v1"
 	"terminals.dev/session-controller/controllers"
 	"terminals.dev/session-controller/internal/egress"
+	"terminals.dev/session-controller/internal/kubeauth"
 	"terminals.dev/session-controller/internal/provider/embedded"
 	"terminals.dev/session-controller/internal/telemetry"
 )
@@ -176,7 +178,15 @@ func (o options) manager() ctrl.Options {
 	}
 	serving := metricsserver.Options{BindAddress: o.metricsAddress, SecureServing: true}
 	if o.endpointAuth == authKubernetes {
-		serving.FilterProvider = filters.WithAuthenticationAndAuthorization
+		serving.FilterProvider = func(config *rest.Config, httpClient *http.Client) (metricsserver.Filter, error) {
+			asked, err := client.New(config, client.Options{HTTPClient: httpClient, Scheme: scheme})
+			if err != nil {
+				return nil, fmt.Errorf("setting up authentication: %w", err)
+			}
+			return func(log logr.Logger, next http.Handler) (http.Handler, error) {
+				return kubeauth.New(asked, clock.RealClock{}, log).Wrap(next), nil
+			}, nil
+		}
 	}
 	return ctrl.Options{
 		Scheme: scheme, Cache: caches, Metrics: serving, HealthProbeBindAddress: o.probeAddress,
@@ -188,11 +198,7 @@ func (o options) manager() ctrl.Options {
 func (o options) serveIssuers(mgr ctrl.Manager, providers *controllers.Providers) error {
 	handler := embedded.HandlerConfig{Lookup: providers.Issuer, Active: providers.Active}
 	if o.endpointAuth == authKubernetes {
-		authorize, err := authorizer(mgr.GetConfig(), mgr.GetHTTPClient())
-		if err != nil {
-			return err
-		}
-		handler.Authorize = authorize
+		handler.Authorize = kubeauth.New(mgr.GetClient(), clock.RealClock{}, mgr.GetLogger().WithName("issuer")).Wrap
 	}
 	tlsConfig := &tls.Config{MinVersion: tls.VersionTLS12}
 	if o.issuerCert == "" {
@@ -229,24 +235,6 @@ func (o options) serveIssuers(mgr ctrl.Manager, providers *controllers.Providers
 			MaxHeaderBytes: 32 << 10,
 		},
 	})
-}
-
-// authorizer lets those pass whom the API server knows and allows to post to the path that they ask for.
-func authorizer(config *rest.Config, httpClient *http.Client) (func(http.Handler) http.Handler, error) {
-	filter, err := filters.WithAuthenticationAndAuthorization(config, httpClient)
-	if err != nil {
-		return nil, fmt.Errorf("setting up authentication: %w", err)
-	}
-	logger := ctrl.Log.WithName("issuer")
-	return func(next http.Handler) http.Handler {
-		checked, err := filter(logger, next)
-		if err != nil {
-			return http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
-				http.Error(w, "authentication is not set up", http.StatusInternalServerError)
-			})
-		}
-		return checked
-	}, nil
 }
 
 func orDefault(value, otherwise string) string {
