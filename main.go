@@ -35,6 +35,7 @@ import (
 	"terminals.dev/session-controller/controllers"
 	"terminals.dev/session-controller/internal/egress"
 	"terminals.dev/session-controller/internal/kubeauth"
+	"terminals.dev/session-controller/internal/memory"
 	"terminals.dev/session-controller/internal/provider/embedded"
 	"terminals.dev/session-controller/internal/telemetry"
 )
@@ -144,6 +145,9 @@ func run(o options) error {
 		if err := o.serveIssuers(mgr, providers); err != nil {
 			return fmt.Errorf("setting up the issuer address: %w", err)
 		}
+	}
+	if err := mgr.Add(memory.Release{Clock: clock.RealClock{}}); err != nil {
+		return fmt.Errorf("setting up the release of memory: %w", err)
 	}
 	if err := errors.Join(mgr.AddHealthzCheck("ping", healthz.Ping), mgr.AddReadyzCheck("caches", cachesSynced(mgr.GetCache()))); err != nil {
 		return fmt.Errorf("setting up probes: %w", err)
