@@ -119,7 +119,7 @@ func (r *TerminalSessionReconciler) wakeHeirs(ctx context.Context, q queue, befo
 		if slices.Contains(kept, name) {
 			continue
 		}
-		r.matching(ctx, before.GetNamespace(), client.MatchingFields{indexSecretName: name}).enqueue(q)
+		r.naming(ctx, before.GetNamespace(), name).enqueue(q)
 	}
 }
 
@@ -158,7 +158,7 @@ func (r *TerminalSessionReconciler) ofSecret(ctx context.Context, secret client.
 			all[key] = session.Priority(s, r.Clock.Now())
 		}
 	}
-	maps.Copy(all, r.matching(ctx, secret.GetNamespace(), client.MatchingFields{indexSecretName: secret.GetName()}))
+	maps.Copy(all, r.naming(ctx, secret.GetNamespace(), secret.GetName()))
 	maps.Copy(all, r.matching(ctx, secret.GetNamespace(), client.MatchingFields{indexAuthSecret: secret.GetName()}))
 	naming, err := r.Providers.naming(ctx, secret)
 	if err != nil {
@@ -188,6 +188,19 @@ func (r *TerminalSessionReconciler) matching(ctx context.Context, namespace stri
 	now := r.Clock.Now()
 	for i := range list.Items {
 		all[client.ObjectKeyFromObject(&list.Items[i])] = session.Priority(&list.Items[i], now)
+	}
+	return all
+}
+
+// naming are the sessions whose token is in a Secret, or which want it there.
+func (r *TerminalSessionReconciler) naming(ctx context.Context, namespace, secret string) woken {
+	all := woken{}
+	sessions, err := naming(ctx, r.Client, namespace, secret)
+	if err != nil {
+		ctrl.LoggerFrom(ctx).Error(err, "finding the sessions that an event concerns")
+	}
+	for _, s := range sessions {
+		all[client.ObjectKeyFromObject(s)] = session.Priority(s, r.Clock.Now())
 	}
 	return all
 }

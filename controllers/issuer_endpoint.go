@@ -13,6 +13,7 @@ import (
 
 	v1 "terminals.dev/session-controller/api/v1"
 	"terminals.dev/session-controller/internal/provider/embedded"
+	"terminals.dev/session-controller/internal/session"
 )
 
 // issuer is the client of an embedded provider.
@@ -78,18 +79,18 @@ func (p *Providers) Issuer(ctx context.Context, path string) (*embedded.Issuer, 
 
 // Active is whether the session of a valid token is established at the provider that issued it. It is an embedded.HandlerConfig's Active.
 func (p *Providers) Active(ctx context.Context, claims embedded.Claims) (bool, error) {
-	if !p.serves(claims.Namespace) {
+	if !p.serves(claims.Namespace) || claims.ClientID == "" || claims.SessionID == "" {
 		return false, nil
 	}
 	list := &v1.TerminalSessionList{}
-	err := p.Reader.List(ctx, list, client.InNamespace(claims.Namespace), client.MatchingFields{indexSessionID: claims.SessionID}, client.UnsafeDisableDeepCopy)
+	err := p.Reader.List(ctx, list, client.InNamespace(claims.Namespace), ofKey(session.KeysOf("", "", claims.ClientID, "")[0]), client.UnsafeDisableDeepCopy)
 	if err != nil {
 		log.FromContext(ctx).Error(err, "finding the session of a token", "sessionID", claims.SessionID)
 		return false, fmt.Errorf("finding session %s: %w", claims.SessionID, err)
 	}
 	for i := range list.Items {
 		s := &list.Items[i]
-		if s.Status.Phase != v1.PhaseEstablished || !s.DeletionTimestamp.IsZero() {
+		if s.Status.SessionID != claims.SessionID || s.Status.Phase != v1.PhaseEstablished || !s.DeletionTimestamp.IsZero() {
 			continue
 		}
 		// The claims are the issuer's, and the issuer may be another tenant's: it speaks for its own sessions only.

@@ -109,8 +109,7 @@ func (o *Orders) logout(ctx context.Context, s *v1.TerminalSession) (*session.Lo
 // may match: whoever is only to be woken looks for itself.
 func (o *Orders) matchedBy(ctx context.Context, b v1.Ban, mayMatch bool) ([]*v1.TerminalSession, error) {
 	list := &v1.TerminalSessionList{}
-	err := o.Reader.List(ctx, list, client.InNamespace(b.GetNamespace()), client.MatchingFields{indexMatch: session.KeyOf(&b.BanSpec().Match)},
-		client.UnsafeDisableDeepCopy)
+	err := o.Reader.List(ctx, list, client.InNamespace(b.GetNamespace()), ofKey(session.KeyOf(&b.BanSpec().Match)), client.UnsafeDisableDeepCopy)
 	if err != nil {
 		return nil, fmt.Errorf("listing the sessions that %s matches: %w", b.GetName(), err)
 	}
@@ -141,7 +140,7 @@ func (o *Orders) signedOutBy(ctx context.Context, l *v1.SessionLogout) ([]*v1.Te
 	by := []client.ListOption{client.InNamespace(l.Namespace), client.UnsafeDisableDeepCopy}
 	if sel := l.Spec.Selector; sel != nil {
 		if keys := session.KeysOf(sel.User, sel.SerialNumber, sel.TerminalID, sel.MerchantID); len(keys) > 0 {
-			by = append(by, client.MatchingFields{indexMatch: keys[0]})
+			by = append(by, ofKey(keys[0]))
 		}
 	}
 	if err := o.Reader.List(ctx, list, by...); err != nil {

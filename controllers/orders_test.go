@@ -14,7 +14,6 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client/fake"
 
 	v1 "terminals.dev/session-controller/api/v1"
-	"terminals.dev/session-controller/internal/session"
 )
 
 func TestABanWakesWhomItMayMatchThoughANamespaceIsUnknown(t *testing.T) {
@@ -26,7 +25,7 @@ func TestABanWakesWhomItMayMatchThoughANamespaceIsUnknown(t *testing.T) {
 	}
 	c := fake.NewClientBuilder().WithScheme(scheme).WithObjects(of("shop"), of("brand-new"),
 		&corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: "shop", Labels: map[string]string{"tenant": "yes"}}}).
-		WithIndex(&v1.TerminalSession{}, indexMatch, func(o client.Object) []string { return session.Keys(o.(*v1.TerminalSession)) }).Build()
+		WithIndex(&v1.TerminalSession{}, indexMatch, func(o client.Object) []string { return matchShelves(o.(*v1.TerminalSession)) }).Build()
 	r := &TerminalSessionReconciler{Client: c, Orders: &Orders{Reader: c, Clock: clocktesting.NewFakePassiveClock(time.Now())}}
 	b := &v1.ClusterSessionBan{ObjectMeta: metav1.ObjectMeta{Name: "mallory"}}
 	b.Spec.Match.User, b.Spec.Code = "mallory@acme.example", "UserBanned"

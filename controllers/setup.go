@@ -26,13 +26,12 @@ import (
 
 // Names of the indexes over sessions.
 const (
-	indexSecretName = "secretName" // where the token is, and where spec wants it
+	indexSecretName = "secretName" // where the token is, and where spec wants it, but for the name that follows from the session's
 	indexAuthSecret = "authSecret" // where the auth token is
 	indexProvider   = "provider"   // kind and name of the provider
-	indexSessionID  = "sessionID"
-	indexMatch      = "match"   // what bans go by; over bans, and over sessions
-	indexLogout     = "logout"  // the logout that was applied last
-	indexRunning    = "running" // over logouts: those that have begun
+	indexMatch      = "match"      // what bans go by; over bans, and by hash over sessions
+	indexLogout     = "logout"     // the logout that was applied last
+	indexRunning    = "running"    // over logouts: those that have begun
 	// over providers: the Secrets with their credentials
 	indexCredentials = "credentials"
 )
@@ -68,7 +67,7 @@ func Index(ctx context.Context, indexer client.FieldIndexer, clusterWide bool) e
 		}
 	}
 	indexes := map[string]func(*v1.TerminalSession) []string{
-		indexSecretName: secretNames,
+		indexSecretName: foreignSecretNames,
 		indexAuthSecret: func(s *v1.TerminalSession) []string {
 			if s.Spec.AuthTokenSecretRef == nil {
 				return nil
@@ -78,13 +77,7 @@ func Index(ctx context.Context, indexer client.FieldIndexer, clusterWide bool) e
 		indexProvider: func(s *v1.TerminalSession) []string {
 			return []string{providerIndexKey(s.Spec.ProviderRef.Kind, s.Spec.ProviderRef.Name)}
 		},
-		indexSessionID: func(s *v1.TerminalSession) []string {
-			if s.Status.SessionID == "" {
-				return nil
-			}
-			return []string{s.Status.SessionID}
-		},
-		indexMatch: session.Keys,
+		indexMatch: matchShelves,
 		indexLogout: func(s *v1.TerminalSession) []string {
 			if s.Status.LastLogoutUID == "" {
 				return nil

@@ -3,6 +3,7 @@ package controllers
 import (
 	"context"
 	"fmt"
+	"slices"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"sigs.k8s.io/controller-runtime/pkg/client"
@@ -110,17 +111,11 @@ func (r *TerminalSessionReconciler) observeSecret(ctx context.Context, s *v1.Ter
 
 // holder is the session that has a Secret's name, where more than one names it.
 func (r *TerminalSessionReconciler) holder(ctx context.Context, s *v1.TerminalSession, name string) (*v1.TerminalSession, error) {
-	list := &v1.TerminalSessionList{}
-	err := r.Client.List(ctx, list, client.InNamespace(s.Namespace), client.MatchingFields{indexSecretName: name}, client.UnsafeDisableDeepCopy)
+	named, err := naming(ctx, r.Client, s.Namespace, name)
 	if err != nil {
-		return nil, fmt.Errorf("listing the sessions that name Secret %s: %w", name, err)
+		return nil, err
 	}
-	var named []*v1.TerminalSession
-	for i := range list.Items {
-		if list.Items[i].DeletionTimestamp.IsZero() {
-			named = append(named, &list.Items[i])
-		}
-	}
+	named = slices.DeleteFunc(named, func(s *v1.TerminalSession) bool { return isGoing(s) })
 	if len(named) < 2 {
 		return nil, nil
 	}

@@ -19,6 +19,10 @@ const (
 // Finalizer stands on a session while its provider has to be told of its end.
 const Finalizer = "terminals.dev/revocation"
 
+// TokenSecretSuffix is what the name of a session's token Secret has after the
+// session's own, unless spec.token.secretName says otherwise.
+const TokenSecretSuffix = "-token"
+
 // Phase is where a session is in its life.
 // +kubebuilder:validation:Enum=NotLoggedIn;Establishing;Established;TokenExpired;Terminated
 type Phase string

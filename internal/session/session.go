@@ -237,7 +237,7 @@ func SecretName(s *v1.TerminalSession) string {
 	if s.Spec.Token.SecretName != "" {
 		return s.Spec.Token.SecretName
 	}
-	return s.Name + "-token"
+	return s.Name + v1.TokenSecretSuffix
 }
 
 // NextAttempt is the number of the next attempt.

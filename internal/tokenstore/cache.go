@@ -3,14 +3,17 @@ package tokenstore
 import (
 	"context"
 	"fmt"
+	"slices"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	v1 "terminals.dev/session-controller/api/v1"
 )
 
 // Names of the indexes that a cache of Secrets' metadata needs.
 const (
-	// IndexSession has the session that a Secret is labelled with.
+	// IndexSession has the session that a Secret is labelled with, where the Secret is not named after it.
 	IndexSession = "session"
 	// IndexProvider has the provider that a signing key is labelled with.
 	IndexProvider = "provider"
@@ -37,16 +40,23 @@ func Index(ctx context.Context, indexer client.FieldIndexer) error {
 	labels := map[string]string{IndexSession: LabelSession, IndexProvider: LabelProvider, IndexRevocation: LabelRevocation}
 	for index, label := range labels {
 		err := indexer.IndexField(ctx, newMetadata(), index, func(o client.Object) []string {
-			if value := o.GetLabels()[label]; value != "" {
-				return []string{value}
+			value := o.GetLabels()[label]
+			if value == "" || index == IndexSession && slices.Contains(usualNames(value), o.GetName()) {
+				return nil
 			}
-			return nil
+			return []string{value}
 		})
 		if err != nil {
 			return fmt.Errorf("indexing Secrets by label %s: %w", label, err)
 		}
 	}
 	return nil
+}
+
+// usualNames are those of the Secrets that are named after a session. They are found by name: an index entry for each of a fleet's Secrets
+// would cost more memory than the Secret.
+func usualNames(session string) []string {
+	return []string{session + v1.TokenSecretSuffix, GrantName(session)}
 }
 
 // Watched is what a controller watches to hear of Secrets: their metadata alone.

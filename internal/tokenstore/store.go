@@ -314,6 +314,16 @@ func (s *Store) Of(ctx context.Context, key client.ObjectKey, uid types.UID) ([]
 	if err := s.Metadata.List(ctx, list, client.InNamespace(key.Namespace), client.MatchingFields{IndexSession: key.Name}); err != nil {
 		return nil, fmt.Errorf("listing the Secrets of session %s: %w", key, err)
 	}
+	for _, name := range usualNames(key.Name) {
+		m := newMetadata()
+		err := s.Metadata.Get(ctx, client.ObjectKey{Namespace: key.Namespace, Name: name}, m)
+		if client.IgnoreNotFound(err) != nil {
+			return nil, fmt.Errorf("finding Secret %s of session %s: %w", name, key.Name, err)
+		}
+		if err == nil && m.Labels[LabelSession] == key.Name {
+			list.Items = append(list.Items, *m)
+		}
+	}
 	session := &v1.TerminalSession{ObjectMeta: metav1.ObjectMeta{Name: key.Name, UID: uid}}
 	var all []Found
 	for i := range list.Items {
