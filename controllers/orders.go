@@ -27,7 +27,7 @@ func (o *Orders) clusterWide() bool { return len(o.Namespaces) == 0 }
 
 // ban is the ban in force for a session, or nil.
 func (o *Orders) ban(ctx context.Context, s *v1.TerminalSession) (*session.Ban, error) {
-	bans, err := o.bansOn(ctx, s)
+	bans, err := o.bansOn(ctx, s, true, false)
 	if err != nil || len(bans) == 0 {
 		return nil, err
 	}
@@ -38,39 +38,50 @@ func (o *Orders) ban(ctx context.Context, s *v1.TerminalSession) (*session.Ban, 
 	return session.InForce(bans, s, labels, o.Clock.Now()), nil
 }
 
-// bansOn are the bans, in force or not, that may match a session.
-func (o *Orders) bansOn(ctx context.Context, s *v1.TerminalSession) ([]v1.Ban, error) {
+// bansOn are the bans of these kinds, of the cluster or not, that may match a session, be they in force or not.
+func (o *Orders) bansOn(ctx context.Context, s *v1.TerminalSession, kinds ...bool) ([]v1.Ban, error) {
 	var bans []v1.Ban
-	for _, key := range session.Keys(s) {
-		found, err := o.list(ctx, s.Namespace, client.MatchingFields{indexMatch: key})
-		if err != nil {
+	for _, cluster := range kinds {
+		// Most fleets have no ban most of the time, and a login looks for them five times: one lookup each time, and not one for each key.
+		if first, err := o.list(ctx, s.Namespace, cluster, client.Limit(1)); err != nil {
 			return nil, err
+		} else if len(first) == 0 {
+			continue
 		}
-		bans = append(bans, found...)
+		for _, key := range session.Keys(s) {
+			found, err := o.list(ctx, s.Namespace, cluster, client.MatchingFields{indexMatch: key})
+			if err != nil {
+				return nil, err
+			}
+			bans = append(bans, found...)
+		}
 	}
 	return slices.DeleteFunc(bans, func(b v1.Ban) bool { return !session.Matches(&b.BanSpec().Match, s) }), nil
 }
 
-// list lists bans of one namespace and, where they may be read, of the cluster.
-func (o *Orders) list(ctx context.Context, namespace string, by ...client.ListOption) ([]v1.Ban, error) {
+// list lists bans of one namespace or of the cluster, where those may be read.
+func (o *Orders) list(ctx context.Context, namespace string, cluster bool, by ...client.ListOption) ([]v1.Ban, error) {
 	var bans []v1.Ban
 	by = append(by, client.UnsafeDisableDeepCopy)
-	list := &v1.SessionBanList{}
-	if err := o.Reader.List(ctx, list, append(by, client.InNamespace(namespace))...); err != nil {
-		return nil, fmt.Errorf("listing SessionBans: %w", err)
+	if !cluster {
+		list := &v1.SessionBanList{}
+		if err := o.Reader.List(ctx, list, append(by, client.InNamespace(namespace))...); err != nil {
+			return nil, fmt.Errorf("listing SessionBans: %w", err)
+		}
+		for i := range list.Items {
+			bans = append(bans, &list.Items[i])
+		}
+		return bans, nil
+	}
+	if !o.clusterWide() {
+		return nil, nil
+	}
+	list := &v1.ClusterSessionBanList{}
+	if err := o.Reader.List(ctx, list, by...); err != nil {
+		return nil, fmt.Errorf("listing ClusterSessionBans: %w", err)
 	}
 	for i := range list.Items {
 		bans = append(bans, &list.Items[i])
-	}
-	if !o.clusterWide() {
-		return bans, nil
-	}
-	cluster := &v1.ClusterSessionBanList{}
-	if err := o.Reader.List(ctx, cluster, by...); err != nil {
-		return nil, fmt.Errorf("listing ClusterSessionBans: %w", err)
-	}
-	for i := range cluster.Items {
-		bans = append(bans, &cluster.Items[i])
 	}
 	return bans, nil
 }

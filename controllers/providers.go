@@ -160,13 +160,14 @@ func (p *Providers) namespaceEnding(ctx context.Context, name string) (bool, err
 	return ns != nil && !ns.DeletionTimestamp.IsZero(), err
 }
 
+// get reads a provider. It is the cache's own: what is to be changed is to be copied first.
 func (p *Providers) get(ctx context.Context, kind v1.ProviderKind, namespace, name string) (v1.Provider, error) {
 	var obj v1.Provider = &v1.SessionProvider{}
 	key := client.ObjectKey{Namespace: namespace, Name: name}
 	if kind == v1.KindClusterSessionProvider {
 		obj, key = &v1.ClusterSessionProvider{}, client.ObjectKey{Name: name}
 	}
-	if err := p.Reader.Get(ctx, key, obj); err != nil {
+	if err := p.Reader.Get(ctx, key, obj, client.UnsafeDisableDeepCopy); err != nil {
 		return nil, fmt.Errorf("reading %s %s: %w", kind, name, err)
 	}
 	return obj, nil

@@ -129,7 +129,7 @@ func changedByOthers() predicate.Predicate {
 
 // ofSession finds the bans of this kind that may match a session.
 func (r *SessionBanReconciler) ofSession(ctx context.Context, o client.Object) []reconcile.Request {
-	bans, err := r.Orders.bansOn(ctx, o.(*v1.TerminalSession))
+	bans, err := r.Orders.bansOn(ctx, o.(*v1.TerminalSession), r.Cluster)
 	if err != nil {
 		ctrl.LoggerFrom(ctx).Error(err, "finding the bans that an event concerns")
 		return nil
@@ -139,7 +139,7 @@ func (r *SessionBanReconciler) ofSession(ctx context.Context, o client.Object) [
 
 // all finds every ban: a namespace's labels have changed.
 func (r *SessionBanReconciler) all(ctx context.Context, _ client.Object) []reconcile.Request {
-	bans, err := r.Orders.list(ctx, "")
+	bans, err := r.Orders.list(ctx, "", r.Cluster)
 	if err != nil {
 		ctrl.LoggerFrom(ctx).Error(err, "finding the bans that an event concerns")
 		return nil
@@ -148,11 +148,9 @@ func (r *SessionBanReconciler) all(ctx context.Context, _ client.Object) []recon
 }
 
 func (r *SessionBanReconciler) requests(bans []v1.Ban) []reconcile.Request {
-	var requests []reconcile.Request
+	requests := make([]reconcile.Request, 0, len(bans))
 	for _, b := range bans {
-		if _, cluster := b.(*v1.ClusterSessionBan); cluster == r.Cluster {
-			requests = append(requests, reconcile.Request{NamespacedName: client.ObjectKeyFromObject(b)})
-		}
+		requests = append(requests, reconcile.Request{NamespacedName: client.ObjectKeyFromObject(b)})
 	}
 	return requests
 }
@@ -162,6 +160,12 @@ func countsOtherwise(before, after client.Object) bool {
 	a, b := before.(*v1.TerminalSession), after.(*v1.TerminalSession)
 	return a.Status.Phase != b.Status.Phase || (a.Status.Token == nil) != (b.Status.Token == nil) || isGoing(a) != isGoing(b) ||
 		a.Status.LastLogoutUID != b.Status.LastLogoutUID || !slices.Equal(session.Keys(a), session.Keys(b))
+}
+
+// foundOtherwise is whether what an object was found by has changed.
+func foundOtherwise(before, after client.Object) bool {
+	a, isSession := before.(*v1.TerminalSession)
+	return !isSession || !slices.Equal(session.Keys(a), session.Keys(after.(*v1.TerminalSession)))
 }
 
 // later enqueues what events concern, after a while in which more may come, and each thing once. An update concerns what its object was
@@ -182,8 +186,11 @@ func later(concerned handler.MapFunc, matters func(before, after client.Object) 
 		CreateFunc: func(ctx context.Context, e event.CreateEvent, q queue) { add(ctx, q, e.Object) },
 		DeleteFunc: func(ctx context.Context, e event.DeleteEvent, q queue) { add(ctx, q, e.Object) },
 		UpdateFunc: func(ctx context.Context, e event.UpdateEvent, q queue) {
-			if matters == nil || matters(e.ObjectOld, e.ObjectNew) {
-				add(ctx, q, e.ObjectOld, e.ObjectNew)
+			if matters != nil && !matters(e.ObjectOld, e.ObjectNew) {
+				return
+			}
+			if add(ctx, q, e.ObjectNew); foundOtherwise(e.ObjectOld, e.ObjectNew) {
+				add(ctx, q, e.ObjectOld)
 			}
 		},
 	}

@@ -49,22 +49,22 @@ type SessionProviderReconciler struct {
 // Reconcile implements reconcile.Reconciler.
 func (r *SessionProviderReconciler) Reconcile(ctx context.Context, req ctrl.Request) (ctrl.Result, error) {
 	last := r.written.of(req.NamespacedName)
-	obj, err := r.Providers.get(ctx, r.Kind, req.Namespace, req.Name)
+	before, err := r.Providers.get(ctx, r.Kind, req.Namespace, req.Name)
 	if apierrors.IsNotFound(err) {
 		r.written.forget(req.NamespacedName)
 		return ctrl.Result{}, r.Providers.forget(ctx)
 	} else if err != nil {
 		return ctrl.Result{}, err
 	}
-	if last.hides(obj.GetResourceVersion()) {
+	if last.hides(before.GetResourceVersion()) {
 		return ctrl.Result{RequeueAfter: behindWait}, nil // the cache does not show that write yet
 	}
 	r.written.seen(req.NamespacedName, last)
-	if !obj.GetDeletionTimestamp().IsZero() {
+	if isGoing(before) {
 		return ctrl.Result{}, nil
 	}
 
-	before := obj.DeepCopyObject().(v1.Provider)
+	obj := before.DeepCopyObject().(v1.Provider)
 	next, err := r.prepare(ctx, obj)
 	var why *notReady
 	if err != nil && !errors.As(err, &why) {
