@@ -42,7 +42,8 @@ func (r *TerminalSessionReconciler) bySession() handler.EventHandler {
 		CreateFunc: func(ctx context.Context, e event.CreateEvent, q queue) { add(ctx, e.Object, q) },
 		UpdateFunc: func(ctx context.Context, e event.UpdateEvent, q queue) {
 			// What this process wrote itself tells it nothing new, but it may free a name for others.
-			if !r.written.own(client.ObjectKeyFromObject(e.ObjectNew), e.ObjectNew.GetResourceVersion()) {
+			key, version := client.ObjectKeyFromObject(e.ObjectNew), e.ObjectNew.GetResourceVersion()
+			if !r.written.own(key, version) && !r.statuses.is(key, key.Name, version) {
 				add(ctx, e.ObjectNew, q)
 			}
 			r.wakeHeirs(ctx, q, e.ObjectOld, e.ObjectNew)
@@ -141,6 +142,28 @@ func (r *TerminalSessionReconciler) waking(concerned func(context.Context, clien
 			all := concerned(ctx, e.ObjectOld)
 			maps.Copy(all, concerned(ctx, e.ObjectNew))
 			all.enqueue(q)
+		},
+	}
+}
+
+// bySecret enqueues the sessions that a Secret concerns, but not the one that has just written it.
+func (r *TerminalSessionReconciler) bySecret() handler.EventHandler {
+	others := func(secret client.Object, all woken) woken {
+		writer := types.NamespacedName{Namespace: secret.GetNamespace(), Name: secret.GetLabels()[tokenstore.LabelSession]}
+		if r.tokens.is(writer, secret.GetName(), secret.GetResourceVersion()) {
+			delete(all, writer)
+		}
+		return all
+	}
+	return handler.Funcs{
+		CreateFunc: func(ctx context.Context, e event.CreateEvent, q queue) {
+			others(e.Object, r.ofSecret(ctx, e.Object)).enqueue(q)
+		},
+		DeleteFunc: func(ctx context.Context, e event.DeleteEvent, q queue) { r.ofSecret(ctx, e.Object).enqueue(q) },
+		UpdateFunc: func(ctx context.Context, e event.UpdateEvent, q queue) {
+			all := r.ofSecret(ctx, e.ObjectOld)
+			maps.Copy(all, r.ofSecret(ctx, e.ObjectNew))
+			others(e.ObjectNew, all).enqueue(q)
 		},
 	}
 }

@@ -117,7 +117,7 @@ func (r *TerminalSessionReconciler) SetupWithManager(mgr ctrl.Manager, concurren
 			RateLimiter: rateLimiter(),
 		}).
 		Watches(&v1.TerminalSession{}, r.bySession()).
-		Watches(tokenstore.Watched(), r.waking(r.ofSecret)).
+		Watches(tokenstore.Watched(), r.bySecret()).
 		Watches(&v1.SessionProvider{}, r.waking(r.ofProvider), builder.WithPredicates(providerNews())).
 		Watches(&v1.SessionBan{}, r.urgent(r.ofBan), builder.WithPredicates(predicate.GenerationChangedPredicate{})).
 		Watches(&v1.SessionLogout{}, r.urgent(r.ofLogout))

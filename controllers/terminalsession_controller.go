@@ -65,9 +65,11 @@ type TerminalSessionReconciler struct {
 	Activity Activity
 
 	written written
-	silence silence
-	calls   calls
-	pace    pace
+	// own are this process's writes of token Secrets and of status of which no event has told yet.
+	tokens, statuses own
+	silence          silence
+	calls            calls
+	pace             pace
 }
 
 // Reconcile implements reconcile.Reconciler.
@@ -76,6 +78,8 @@ func (r *TerminalSessionReconciler) Reconcile(ctx context.Context, req ctrl.Requ
 		return ctrl.Result{}, nil // the process ends
 	}
 	defer r.calls.turns.give()
+	r.tokens.forget(req.NamespacedName)
+	r.statuses.forget(req.NamespacedName)
 	s, last := &v1.TerminalSession{}, r.written.of(req.NamespacedName)
 	if err := r.Client.Get(ctx, req.NamespacedName, s); apierrors.IsNotFound(err) {
 		return ctrl.Result{}, r.gone(ctx, req.NamespacedName)
@@ -131,6 +135,9 @@ func (r *TerminalSessionReconciler) Reconcile(ctx context.Context, req ctrl.Requ
 	if ordered, err := r.ordered(ctx, s); err != nil || ordered || decision.Action == session.ActionCount {
 		return ctrl.Result{RequeueAfter: behindWait, Priority: new(session.PriorityEnd)}, err
 	}
+	if token, status := r.tokens.unclear(req.NamespacedName), r.statuses.unclear(req.NamespacedName); token || status {
+		return result(s, behindWait, r.Clock.Now()), nil
+	}
 	return r.next(s, seen.Ban), nil
 }
 
@@ -152,12 +159,16 @@ func (r *TerminalSessionReconciler) report(ctx context.Context, s *v1.TerminalSe
 	}
 	before := s.DeepCopy()
 	s.Status = status
+	r.statuses.begin(client.ObjectKeyFromObject(s), s.Name)
 	version, err := r.patchStatus(ctx, before, s)
+	told := r.statuses.end(client.ObjectKeyFromObject(s), version)
 	if err != nil {
 		return client.IgnoreNotFound(fmt.Errorf("writing the status of session %s: %w", client.ObjectKeyFromObject(s), err))
 	}
 	s.ResourceVersion = version
-	r.written.note(client.ObjectKeyFromObject(s), before.ResourceVersion, s.ResourceVersion)
+	if !told {
+		r.written.note(client.ObjectKeyFromObject(s), before.ResourceVersion, s.ResourceVersion)
+	}
 	r.tell(ctx, before, s)
 	return nil
 }

@@ -93,12 +93,32 @@ func (r *TerminalSessionReconciler) keep(ctx context.Context, seen observation, 
 	if was := s.Status.User; was != nil && q.operation == opRenew { // which need not say it again
 		issue.Email, issue.Subject = cmp.Or(issue.Email, was.Email), cmp.Or(issue.Subject, was.Subject)
 	}
-	outcome, err := r.put(ctx, s, q.over, token.Value, issue)
+	var outcome session.Outcome
+	err := r.quietly(seen, q.over, func() (version string, err error) {
+		if outcome, err = r.put(ctx, s, q.over, token.Value, issue); err == nil {
+			version = outcome.Issued.SecretVersion
+		}
+		return version, err
+	})
 	if err == nil {
 		outcome.Issued.Refreshable = token.RefreshToken != ""
 		r.pace.checked(s, seen.provider.CheckEvery, r.Clock.Now()) // it was asked a moment ago
 	}
 	return outcome, err
+}
+
+// quietly writes a token without being woken by that, unless there may be something to tidy up after it.
+func (r *TerminalSessionReconciler) quietly(seen observation, over tokenstore.Found, write func() (version string, err error)) error {
+	s, key := seen.Session, client.ObjectKeyFromObject(seen.Session)
+	moves := s.Status.Token != nil && s.Status.Token.SecretName != over.Name
+	if moves || len(seen.strays) > 0 || seen.grant.State != tokenstore.Absent {
+		_, err := write()
+		return err
+	}
+	r.tokens.begin(key, over.Name)
+	version, err := write()
+	r.tokens.end(key, version)
+	return err
 }
 
 // wait keeps what to ask with whether a person has confirmed the login.

@@ -71,3 +71,81 @@ func (w *written) forget(key types.NamespacedName) {
 	defer w.mu.Unlock()
 	delete(w.last, key)
 }
+
+// own knows what this process has just written of a session, so that its event need not bring the session back: that look would find what
+// the one before has left. Others whom it concerns hear of it all the same.
+type own struct {
+	mu   sync.Mutex
+	last map[types.NamespacedName]ownWrite // by session
+}
+
+// ownWrite is one write of an object.
+type ownWrite struct {
+	object string
+	// version is what it has come to; empty while it is under way.
+	version string
+	// heard is the version that an event told of meanwhile, which may come before the answer, and unclear that this was another than the answer's.
+	heard   string
+	unclear bool
+}
+
+// begin is to be called before the write.
+func (o *own) begin(session types.NamespacedName, object string) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if o.last == nil {
+		o.last = map[types.NamespacedName]ownWrite{}
+	}
+	o.last[session] = ownWrite{object: object}
+}
+
+// end is to be called after the write, with the object's version; empty where the write has failed. It is whether the event has come already.
+func (o *own) end(session types.NamespacedName, version string) (told bool) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	w := o.last[session]
+	if version == "" || w.heard == version {
+		delete(o.last, session)
+		return version != ""
+	}
+	w.version, w.unclear = version, w.heard != ""
+	o.last[session] = w
+	return false
+}
+
+// is says whether an event of an object tells of this process's own write.
+func (o *own) is(session types.NamespacedName, object, version string) bool {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	w, known := o.last[session]
+	switch {
+	case !known || w.object != object:
+		return false
+	case w.version == "":
+		w.heard = version
+		o.last[session] = w
+		return true
+	case w.version == version && !w.unclear:
+		delete(o.last, session)
+		return true
+	}
+	return false
+}
+
+// unclear is, once, whether an event was held back that told of something else than the write.
+func (o *own) unclear(session types.NamespacedName) bool {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	w := o.last[session]
+	if w.unclear {
+		delete(o.last, session)
+	}
+	return w.unclear
+}
+
+// forget is to be called when a session is looked at: if the cache does not show the write yet, then its event is news.
+func (o *own) forget(session types.NamespacedName) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	delete(o.last, session)
+}
