@@ -70,7 +70,11 @@ test: ## Test everything, on real API and identity servers that are built the fi
 	go test -count=1 -timeout 10m -v ./test/storm
 
 .PHONY: bench
-bench: ## Benchmark the decision and the issuer's signing.
+bench: ## Measure a fleet of N sessions (default 2000) against what is promised, on a control plane of its own; writes build/bench.json.
+	go run ./test/fleet -n $(or $(N),2000) $(BENCH)
+
+.PHONY: bench-micro
+bench-micro: ## Benchmark the decision and the issuer's signing.
 	go test -run '^$$' -bench . -benchmem ./internal/...
 
 ##@ Deploy it, to the cluster that KUBECONFIG names

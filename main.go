@@ -11,6 +11,7 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	goruntime "runtime"
 	"strings"
 	"time"
 
@@ -51,6 +52,8 @@ type options struct {
 	issuerAddress, issuerCert, issuerURL string
 	endpointAuth                         string
 	concurrent                           int
+	pprofAddress                         string
+	mutexFraction                        int
 	allowHTTP                            bool
 	egress                               egress.Allow
 	log                                  zap.Options
@@ -77,6 +80,9 @@ func parseFlags() (options, error) {
 	flag.StringVar(&o.endpointAuth, "endpoint-auth", authKubernetes, "Who may ask for metrics and introspection. Kubernetes: the API server is asked, by TokenReview and SubjectAccessReview. "+
 		"None: whoever reaches the port.")
 	flag.IntVar(&o.concurrent, "concurrent-sessions", 16, "How many sessions are worked on at a time, beside those that wait for a provider.")
+	flag.StringVar(&o.pprofAddress, "pprof-bind-address", "0", "Where profiles are served under /debug/pprof, by plain HTTP and to whoever reaches the port: a profile of the heap "+
+		"tells a lot, so bind it to 127.0.0.1. 0 (default): nowhere.")
+	flag.IntVar(&o.mutexFraction, "pprof-mutex-fraction", 0, "Record one in so many waits for a mutex, for the profile of that name. 0 (default): none.")
 	flag.BoolVar(&o.allowHTTP, "allow-http-providers", false, "Let OAuth 2.0 providers be asked in plain http: "+
 		"whoever is on the way then reads, and can alter, credentials and tokens.")
 	flag.BoolVar(&o.egress.Private, "allow-private-providers", false, "Let providers have private addresses (RFC 1918, RFC 4193): "+
@@ -94,6 +100,9 @@ func parseFlags() (options, error) {
 	}
 	if o.namespaces != "" && len(o.served()) == 0 {
 		return o, fmt.Errorf("--namespaces is %q, which names none: leave it out to serve the whole cluster", o.namespaces)
+	}
+	if o.mutexFraction < 0 {
+		return o, fmt.Errorf("--pprof-mutex-fraction is %d: it must be 0 or more", o.mutexFraction)
 	}
 	if o.concurrent < 1 {
 		return o, fmt.Errorf("--concurrent-sessions is %d: it must be 1 or more", o.concurrent)
@@ -124,6 +133,7 @@ func run(o options) error {
 	if err != nil {
 		return fmt.Errorf("finding the cluster: %w", err)
 	}
+	goruntime.SetMutexProfileFraction(o.mutexFraction)
 	// The API server's own priority and fairness bounds what it is asked; a limit here would only make a fleet wait.
 	config.QPS = -1
 
@@ -193,7 +203,7 @@ func (o options) manager() ctrl.Options {
 		}
 	}
 	return ctrl.Options{
-		Scheme: scheme, Cache: caches, Metrics: serving, HealthProbeBindAddress: o.probeAddress,
+		Scheme: scheme, Cache: caches, Metrics: serving, HealthProbeBindAddress: o.probeAddress, PprofBindAddress: o.pprofAddress,
 		LeaderElection: o.leaderElect, LeaderElectionID: "terminals.dev", LeaderElectionNamespace: o.namespace, LeaderElectionReleaseOnCancel: true,
 	}
 }

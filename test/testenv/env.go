@@ -162,6 +162,9 @@ func (e *Env) start(ctx context.Context) error {
 	return e.Kubeconfig(e.file(adminKubeconfig))
 }
 
+// Etcd is the URL at which etcd serves its clients, in plain http and without any credentials.
+func (e *Env) Etcd() string { return e.plane.ControlPlane.Etcd.URL.String() }
+
 // Stop ends all that was started, the latest first.
 func (e *Env) Stop() error {
 	e.mu.Lock()

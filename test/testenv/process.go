@@ -30,6 +30,9 @@ type ProcessOptions struct {
 
 // Process is a program that runs beside the test, and ends with it.
 type Process struct {
+	// Started is when the process began.
+	Started time.Time
+
 	name string
 	log  string
 	cmd  *exec.Cmd
@@ -71,6 +74,7 @@ func (p *Process) start(o ProcessOptions) error {
 	p.cmd.Env = append(os.Environ(), o.Env...)
 	p.cmd.Stdout, p.cmd.Stderr = log, log
 	p.cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true} // a Ctrl-C is for this process, which ends the others in order
+	p.Started = time.Now()
 	return onOwnThread(p.cmd.Start, func() {
 		p.err = p.cmd.Wait()
 		close(p.done)
