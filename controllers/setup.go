@@ -145,7 +145,8 @@ func (r *SessionProviderReconciler) SetupWithManager(mgr ctrl.Manager) error {
 			v1.KindSessionProvider: "sessionprovider", v1.KindClusterSessionProvider: "clustersessionprovider",
 		}[r.Kind]).
 		WithOptions(controller.Options{MaxConcurrentReconciles: providersAtOnce, EnableWarmup: new(true), RateLimiter: rateLimiter()}).
-		For(watched).
+		// What another leader writes into status is nothing to answer: the two would go on without a pause.
+		For(watched, builder.WithPredicates(changedByOthers())).
 		WatchesRawSource(r.Providers.doubted(r.Kind)).
 		Watches(&v1.SessionProvider{}, handler.EnqueueRequestsFromMapFunc(r.withSameURL)).
 		Watches(tokenstore.Watched(), handler.EnqueueRequestsFromMapFunc(r.ofSecret))

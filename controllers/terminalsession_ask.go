@@ -45,8 +45,9 @@ func (r *TerminalSessionReconciler) login(ctx context.Context, seen observation)
 			return seen.provider.Login(ctx, req)
 		},
 	}
-	if !seen.provider.Capabilities().Idempotent {
-		// Asked twice, it would log in twice: a view that is behind must not make it so.
+	if !seen.provider.Capabilities().Idempotent || tell(seen) != nil {
+		// Asked twice, it would log in twice, and of a token for a session that is gone nobody would tell it: a view that is behind must not
+		// make it so.
 		q.read = func(ctx context.Context, _ *provider.Request) error { return r.makeSure(ctx, s) }
 	}
 	return r.obtain(ctx, seen, q)
@@ -62,7 +63,16 @@ func (r *TerminalSessionReconciler) renew(ctx context.Context, seen observation)
 				if err != nil && !errors.Is(err, tokenstore.ErrAltered) { // without one the provider may have another way
 					return err
 				}
+				if seen.grant.Attempt >= session.NextAttempt(s) {
+					// This attempt has been made before, and its token may be there though the view does not show it: to refresh again would end
+					// that one.
+					if _, _, err := r.Store.Token(ctx, s, seen.kept); err != nil && !errors.Is(err, tokenstore.ErrAltered) {
+						return err
+					}
+				}
 				req.RefreshToken = grant.RefreshToken
+			} else if err := r.makeSureOfGrant(ctx, seen); err != nil {
+				return err
 			}
 			if seen.provider.Kind != kindWebhook || seen.Secret.State != session.SecretCurrent {
 				return nil
@@ -80,6 +90,20 @@ func (r *TerminalSessionReconciler) renew(ctx context.Context, seen observation)
 		err = r.end(ctx, seen, string(outcome.Failure.Kind))
 	}
 	return outcome, err
+}
+
+// makeSureOfGrant fails where a grant has come up that was not seen. The caches of sessions and Secrets do not go together: a renewal without the
+// refresh token would be another login, and what came of the first nobody would have any more.
+func (r *TerminalSessionReconciler) makeSureOfGrant(ctx context.Context, seen observation) error {
+	s := seen.Session
+	if seen.grant.State != tokenstore.Absent || !seen.provider.Capabilities().Refreshes || s.Status.Attempt == nil {
+		return nil
+	}
+	now, err := r.Store.Grant(ctx, s, s.Status.Attempt.Number)
+	if err == nil && now.State == tokenstore.Intact {
+		err = fmt.Errorf("the grant of session %s was not seen yet, and is looked at again", client.ObjectKeyFromObject(s))
+	}
+	return err
 }
 
 // poll asks whether a person has confirmed the login. What it was asked with goes at the next look, once it is recorded how the login

@@ -75,7 +75,7 @@ func (r *TerminalSessionReconciler) take(ctx context.Context, seen observation, 
 
 // keepGrant keeps a refresh token, and returns the name of its Secret.
 func (r *TerminalSessionReconciler) keepGrant(ctx context.Context, seen observation, q question, token provider.Token) (string, error) {
-	return tokenstore.GrantName(seen.Session.Name), r.Store.PutGrant(ctx, seen.Session, tokenstore.Grant{
+	return tokenstore.GrantName(seen.Session.Name), r.Store.PutGrant(ctx, seen.Session, seen.grant, tokenstore.Grant{
 		SessionID: q.sessionID, Attempt: session.NextAttempt(seen.Session), RefreshToken: token.RefreshToken, Tell: tell(seen),
 	})
 }
@@ -128,7 +128,7 @@ func (r *TerminalSessionReconciler) wait(ctx context.Context, seen observation, 
 		return session.Outcome{Pending: &session.Pending{}}, nil
 	}
 	attempt, expires := session.NextAttempt(s), asked.Add(pending.ExpiresIn)
-	err := r.Store.PutGrant(ctx, s, tokenstore.Grant{
+	err := r.Store.PutGrant(ctx, s, seen.grant, tokenstore.Grant{
 		SessionID: q.sessionID, Attempt: attempt, DeviceCode: pending.Handle, Interval: pending.Interval, ExpiresAt: expires,
 	})
 	if refused := secretRefused(tokenstore.GrantName(s.Name), err); refused != nil {

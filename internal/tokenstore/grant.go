@@ -31,16 +31,18 @@ const (
 
 	annotationGrant = "terminals.dev/grant"
 
-	// putGrantTries is how often it is tried to write a grant, and putGrantPause the wait after the first time; it doubles: 6 seconds in all.
-	putGrantTries = 8
-	putGrantPause = 50 * time.Millisecond
+	// keepTries is how often it is tried to write what was got but once, and keepPause the wait after the first time; it doubles: 6 seconds
+	// in all.
+	keepTries = 8
+	keepPause = 50 * time.Millisecond
 )
 
 // ErrGrantTaken is returned by PutGrant where the name is that of somebody else's Secret.
 var ErrGrantTaken = errors.New("the name of the grant's Secret is taken")
 
-// ErrOverwritten is returned by PutGrant where a later attempt has kept a grant already: another leader is at work.
-var ErrOverwritten = errors.New("a later attempt has kept a grant meanwhile")
+// ErrOverwritten is returned by PutGrant where a later attempt has kept a grant already, or somebody else's same attempt: another leader is
+// at work.
+var ErrOverwritten = errors.New("another leader has kept a grant meanwhile")
 
 // Grant is what a session's next token is got with: a refresh token or a device code.
 type Grant struct {
@@ -106,9 +108,9 @@ func (s *Store) Grant(ctx context.Context, session *v1.TerminalSession, expected
 	return f, nil
 }
 
-// PutGrant keeps a grant in place of the one before. What there is now is read first, and a failure that may pass is tried again for some
-// seconds: a grant that was got and not kept is lost for good.
-func (s *Store) PutGrant(ctx context.Context, session *v1.TerminalSession, g Grant) error {
+// PutGrant keeps a grant in place of the one before, which was found before the grant was asked for. What there is now is read first, and a
+// failure that may pass is tried again for some seconds: a grant that was got and not kept is lost for good.
+func (s *Store) PutGrant(ctx context.Context, session *v1.TerminalSession, over Found, g Grant) error {
 	written := grant{SessionID: g.SessionID, Attempt: g.Attempt, Interval: int64(g.Interval / time.Second), Tell: g.Tell}
 	if !g.ExpiresAt.IsZero() {
 		written.ExpiresAt = new(g.ExpiresAt.UTC())
@@ -141,8 +143,8 @@ func (s *Store) PutGrant(ctx context.Context, session *v1.TerminalSession, g Gra
 	if g.Tell != nil && g.RefreshToken != "" {
 		secret.Labels[LabelTell] = "true"
 	}
-	for try := range putGrantTries {
-		if err = s.putGrant(ctx, session, secret.DeepCopy()); err == nil || !passing(err) || !pause(ctx, putGrantPause<<try) {
+	for try := range keepTries {
+		if err = s.putGrant(ctx, session, over, secret.DeepCopy()); err == nil || !passing(err) || !again(ctx, try) {
 			break
 		}
 	}
@@ -152,7 +154,7 @@ func (s *Store) PutGrant(ctx context.Context, session *v1.TerminalSession, g Gra
 	return nil
 }
 
-func (s *Store) putGrant(ctx context.Context, session *v1.TerminalSession, secret *corev1.Secret) error {
+func (s *Store) putGrant(ctx context.Context, session *v1.TerminalSession, over Found, secret *corev1.Secret) error {
 	now := newMetadata()
 	err := s.Live.Get(ctx, client.ObjectKeyFromObject(secret), now)
 	if apierrors.IsNotFound(err) {
@@ -164,7 +166,9 @@ func (s *Store) putGrant(ctx context.Context, session *v1.TerminalSession, secre
 	switch f := found(now, owner(now, session)); {
 	case f.State == Taken || f.Grant == "" && f.State == Intact:
 		return ErrGrantTaken
-	case f.State == Intact && f.Attempt > attemptOf(secret):
+	case f.State == Intact && now.GetAnnotations()[annotationChecksum] == secret.Annotations[annotationChecksum]:
+		return nil // by a try of whose success nobody heard
+	case f.State == Intact && (f.Attempt > attemptOf(secret) || f.Attempt == attemptOf(secret) && f.Version != over.Version):
 		return ErrOverwritten
 	case f.State == Leftover || !now.DeletionTimestamp.IsZero():
 		return fmt.Errorf("%w: it is of an earlier session, or being deleted", ErrExists)
@@ -229,6 +233,11 @@ func passing(err error) bool {
 		}
 	}
 	return true
+}
+
+// again waits before what was tried is tried once more; false where that was the last time.
+func again(ctx context.Context, try int) bool {
+	return try < keepTries-1 && pause(ctx, keepPause<<try)
 }
 
 // pause waits, and tells whether it came to the end.

@@ -107,10 +107,16 @@ func (s *Store) PutAside(ctx context.Context, namespace string, r Revocation) er
 	if r.RefreshToken != "" {
 		secret.Data[keyRefreshToken] = []byte(r.RefreshToken)
 	}
-	if err := s.Writer.Create(Unlogged(ctx), secret); err != nil && !apierrors.IsAlreadyExists(err) {
-		return fmt.Errorf("putting a token aside for revocation, in Secret %s/%s: %w", namespace, name, err)
+	for try := range keepTries {
+		err = s.Writer.Create(Unlogged(ctx), secret.DeepCopy())
+		if err == nil || apierrors.IsAlreadyExists(err) {
+			return nil
+		}
+		if !passing(err) || !again(ctx, try) {
+			break
+		}
 	}
-	return nil
+	return fmt.Errorf("putting a token aside for revocation, in Secret %s/%s: %w", namespace, name, err)
 }
 
 // Waiting returns what the cache knows of a revocation; false where there is none of that name, or it is being deleted.

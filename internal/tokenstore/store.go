@@ -179,8 +179,37 @@ func (s *Store) Owner(ctx context.Context, key client.ObjectKey) (types.UID, err
 }
 
 // Put writes a token under found.Name: where nothing was found it creates the Secret, else it replaces what was found, in the version
-// that was found. It returns the Secret's new version.
+// that was found. It returns the Secret's new version. Where it is not known whether the API server has done it, that is tried again for
+// some seconds: another token would have to be got in place of this one, which nobody would have then.
 func (s *Store) Put(ctx context.Context, session *v1.TerminalSession, over Found, token string, issue Issue) (string, error) {
+	version, err := s.put(ctx, session, over, token, issue)
+	for try := 0; unclear(err) && again(ctx, try); try++ {
+		version, err = s.put(ctx, session, over, token, issue)
+		if !apierrors.IsConflict(err) && !errors.Is(err, ErrExists) {
+			continue
+		}
+		if there, ours := s.holds(ctx, client.ObjectKey{Namespace: session.Namespace, Name: over.Name}, token); ours {
+			return there, nil // it was done the time before
+		}
+	}
+	return version, err
+}
+
+// unclear is whether a failure leaves open what the API server has done, and may be over in a moment.
+func unclear(err error) bool {
+	return err != nil && passing(err) && !apierrors.IsConflict(err)
+}
+
+// holds is whether a Secret has a token in it, and in which version.
+func (s *Store) holds(ctx context.Context, key client.ObjectKey, token string) (version string, ours bool) {
+	secret := &corev1.Secret{}
+	if err := s.Live.Get(Unlogged(ctx), key, secret); err != nil {
+		return "", false
+	}
+	return secret.ResourceVersion, string(secret.Data[KeyToken]) == token
+}
+
+func (s *Store) put(ctx context.Context, session *v1.TerminalSession, over Found, token string, issue Issue) (string, error) {
 	issue.IssuedAt, issue.ExpiresAt = issue.IssuedAt.UTC(), issue.ExpiresAt.UTC()
 	encoded, err := json.Marshal(issue)
 	if err != nil {
