@@ -5,9 +5,11 @@ import (
 	"fmt"
 
 	"k8s.io/client-go/tools/events"
+	"k8s.io/client-go/util/workqueue"
 	"k8s.io/utils/clock"
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/reconcile"
 
 	v1 "terminals.dev/session-controller/api/v1"
 	"terminals.dev/session-controller/internal/egress"
@@ -15,6 +17,9 @@ import (
 	"terminals.dev/session-controller/internal/telemetry"
 	"terminals.dev/session-controller/internal/tokenstore"
 )
+
+// NewQueue makes the queue of one controller.
+type NewQueue func(controller string, limiter workqueue.TypedRateLimiter[reconcile.Request]) workqueue.TypedRateLimitingInterface[reconcile.Request]
 
 // Options are what the reconcilers have to be told.
 type Options struct {
@@ -35,6 +40,8 @@ type Options struct {
 	Clock    clock.PassiveClock
 	// Wrap is as in Providers; not needed.
 	Wrap func(of v1.Provider, asked provider.Provider) provider.Provider
+	// NewQueue makes the controllers' queues; not needed, nil stands for controller-runtime's. Whoever injects the clock lets them wait by it.
+	NewQueue NewQueue
 }
 
 // Setup makes a manager run every reconciler. The providers that it returns are for whoever serves their issuers.
@@ -53,7 +60,7 @@ func Setup(ctx context.Context, mgr ctrl.Manager, o Options) (*Providers, error)
 	sessions := &TerminalSessionReconciler{
 		Client: writer, Store: store, Providers: providers, Orders: orders, Metrics: o.Metrics, Recorder: o.Recorder, Clock: o.Clock,
 	}
-	if err := sessions.SetupWithManager(mgr, o.Concurrent); err != nil {
+	if err := sessions.SetupWithManager(mgr, o.Concurrent, o.NewQueue); err != nil {
 		return nil, fmt.Errorf("setting up sessions: %w", err)
 	}
 	kinds, ofCluster := []v1.ProviderKind{v1.KindSessionProvider}, []bool{false}
@@ -62,22 +69,22 @@ func Setup(ctx context.Context, mgr ctrl.Manager, o Options) (*Providers, error)
 	}
 	for _, kind := range kinds {
 		r := &SessionProviderReconciler{Kind: kind, Client: writer, Store: store, Providers: providers, Clock: o.Clock}
-		if err := r.SetupWithManager(mgr); err != nil {
+		if err := r.SetupWithManager(mgr, o.NewQueue); err != nil {
 			return nil, fmt.Errorf("setting up providers: %w", err)
 		}
 	}
 	for _, cluster := range ofCluster {
 		r := &SessionBanReconciler{Cluster: cluster, Client: writer, Orders: orders, Clock: o.Clock}
-		if err := r.SetupWithManager(mgr); err != nil {
+		if err := r.SetupWithManager(mgr, o.NewQueue); err != nil {
 			return nil, fmt.Errorf("setting up bans: %w", err)
 		}
 	}
 	logouts := &SessionLogoutReconciler{Client: writer, Orders: orders, Clock: o.Clock}
-	if err := logouts.SetupWithManager(mgr); err != nil {
+	if err := logouts.SetupWithManager(mgr, o.NewQueue); err != nil {
 		return nil, fmt.Errorf("setting up logouts: %w", err)
 	}
 	revocations := &RevocationReconciler{Store: store, Providers: providers, Metrics: o.Metrics, Clock: o.Clock}
-	if err := revocations.SetupWithManager(mgr); err != nil {
+	if err := revocations.SetupWithManager(mgr, o.NewQueue); err != nil {
 		return nil, fmt.Errorf("setting up revocations: %w", err)
 	}
 	return providers, nil

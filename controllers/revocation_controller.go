@@ -318,10 +318,10 @@ func (r *RevocationReconciler) drain(label string) *drain {
 }
 
 // SetupWithManager makes the manager run the reconciler.
-func (r *RevocationReconciler) SetupWithManager(mgr ctrl.Manager) error {
+func (r *RevocationReconciler) SetupWithManager(mgr ctrl.Manager, queues NewQueue) error {
 	b := ctrl.NewControllerManagedBy(mgr).
 		Named("revocation").
-		WithOptions(controller.Options{MaxConcurrentReconciles: revokers, EnableWarmup: new(true), RateLimiter: rateLimiter()}).
+		WithOptions(controller.Options{MaxConcurrentReconciles: revokers, EnableWarmup: new(true), RateLimiter: rateLimiter(), NewQueue: queues}).
 		Watches(tokenstore.Watched(), r.bySecret()).
 		Watches(&v1.SessionProvider{}, r.byProvider(), builder.WithPredicates(providerNews()))
 	if r.Providers.clusterWide() {

@@ -108,11 +108,11 @@ func enforcement(b v1.Ban) string {
 }
 
 // SetupWithManager makes the manager run the reconciler.
-func (r *SessionBanReconciler) SetupWithManager(mgr ctrl.Manager) error {
+func (r *SessionBanReconciler) SetupWithManager(mgr ctrl.Manager, queues NewQueue) error {
 	name := map[bool]string{false: "sessionban", true: "clustersessionban"}[r.Cluster]
 	b := ctrl.NewControllerManagedBy(mgr).
 		Named(name).
-		WithOptions(controller.Options{EnableWarmup: new(true), RateLimiter: rateLimiter()}).
+		WithOptions(controller.Options{EnableWarmup: new(true), RateLimiter: rateLimiter(), NewQueue: queues}).
 		For(newBan(r.Cluster), builder.WithPredicates(changedByOthers())).
 		Watches(&v1.TerminalSession{}, later(r.ofSession, countsOtherwise))
 	if r.Cluster {

@@ -116,10 +116,10 @@ func (r *SessionLogoutReconciler) remove(ctx context.Context, l *v1.SessionLogou
 }
 
 // SetupWithManager makes the manager run the reconciler.
-func (r *SessionLogoutReconciler) SetupWithManager(mgr ctrl.Manager) error {
+func (r *SessionLogoutReconciler) SetupWithManager(mgr ctrl.Manager, queues NewQueue) error {
 	return ctrl.NewControllerManagedBy(mgr).
 		Named("sessionlogout").
-		WithOptions(controller.Options{EnableWarmup: new(true), RateLimiter: rateLimiter()}).
+		WithOptions(controller.Options{EnableWarmup: new(true), RateLimiter: rateLimiter(), NewQueue: queues}).
 		For(&v1.SessionLogout{}, builder.WithPredicates(changedByOthers())).
 		Watches(&v1.TerminalSession{}, later(r.ofSession, countsOtherwise)).
 		Complete(r)

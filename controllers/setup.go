@@ -106,7 +106,7 @@ func secretNames(s *v1.TerminalSession) []string {
 func providerIndexKey(kind v1.ProviderKind, name string) string { return string(kind) + "/" + name }
 
 // SetupWithManager makes the manager run the reconciler, concurrent sessions at a time beside those that wait for a provider.
-func (r *TerminalSessionReconciler) SetupWithManager(mgr ctrl.Manager, concurrent int) error {
+func (r *TerminalSessionReconciler) SetupWithManager(mgr ctrl.Manager, concurrent int, queues NewQueue) error {
 	r.calls.turns.most = concurrent
 	b := ctrl.NewControllerManagedBy(mgr).
 		Named("terminalsession").
@@ -115,6 +115,7 @@ func (r *TerminalSessionReconciler) SetupWithManager(mgr ctrl.Manager, concurren
 			EnableWarmup:            new(true),
 			// Failures here are the API server's. Those of providers back off by status, which survives a restart.
 			RateLimiter: rateLimiter(),
+			NewQueue:    queues,
 		}).
 		Watches(&v1.TerminalSession{}, r.bySession()).
 		Watches(tokenstore.Watched(), r.bySecret()).
@@ -135,7 +136,7 @@ func rateLimiter() workqueue.TypedRateLimiter[reconcile.Request] {
 }
 
 // SetupWithManager makes the manager run the reconciler.
-func (r *SessionProviderReconciler) SetupWithManager(mgr ctrl.Manager) error {
+func (r *SessionProviderReconciler) SetupWithManager(mgr ctrl.Manager, queues NewQueue) error {
 	var watched client.Object = &v1.SessionProvider{}
 	if r.Kind == v1.KindClusterSessionProvider {
 		watched = &v1.ClusterSessionProvider{}
@@ -144,7 +145,7 @@ func (r *SessionProviderReconciler) SetupWithManager(mgr ctrl.Manager) error {
 		Named(map[v1.ProviderKind]string{
 			v1.KindSessionProvider: "sessionprovider", v1.KindClusterSessionProvider: "clustersessionprovider",
 		}[r.Kind]).
-		WithOptions(controller.Options{MaxConcurrentReconciles: providersAtOnce, EnableWarmup: new(true), RateLimiter: rateLimiter()}).
+		WithOptions(controller.Options{MaxConcurrentReconciles: providersAtOnce, EnableWarmup: new(true), RateLimiter: rateLimiter(), NewQueue: queues}).
 		// What another leader writes into status is nothing to answer: the two would go on without a pause.
 		For(watched, builder.WithPredicates(changedByOthers())).
 		WatchesRawSource(r.Providers.doubted(r.Kind)).
