@@ -36,6 +36,17 @@ func (s *OIDC) Audit(ctx context.Context, client string, access, refresh []strin
 	return found, err
 }
 
+// Orphaned is when the orphans of an Audit were made, in no order.
+func (s *OIDC) Orphaned(ctx context.Context, client string, access []string) ([]time.Time, error) {
+	var made []time.Time
+	body, err := s.ask(ctx, http.MethodPost, "/test/orphans", url.Values{"client": {client}}, map[string]any{"access": access})
+	if err != nil {
+		return nil, err
+	}
+	err = json.Unmarshal([]byte(body), &made)
+	return made, err
+}
+
 // KillAfter has the server killed once it has entered so many more grants in its book, before anybody hears of the last of them.
 func (s *OIDC) KillAfter(ctx context.Context, grants int) error {
 	_, err := s.ask(ctx, http.MethodPost, "/test/kill", url.Values{"grants": {strconv.Itoa(grants)}}, nil)

@@ -4,9 +4,11 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net/url"
 	"os"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"sync"
 	"time"
 
@@ -34,6 +36,7 @@ type Env struct {
 	Dir string
 
 	plane     *envtest.Environment
+	assets    string // the folder of the binaries
 	temporary bool
 	stop      func() error
 
@@ -42,6 +45,8 @@ type Env struct {
 }
 
 const (
+	etcdName        = "etcd"
+	serverName      = "kube-apiserver"
 	adminKubeconfig = "admin.kubeconfig"
 
 	startTimeout = time.Minute // machines that run tests are often busy
@@ -50,7 +55,7 @@ const (
 
 // Start starts a control plane, and installs the CRDs. The binaries are made sure of by Assets.
 func Start(ctx context.Context, o Options) (*Env, error) {
-	assets, err := Assets(ctx, "etcd", "kube-apiserver")
+	assets, err := Assets(ctx, etcdName, serverName)
 	if err != nil {
 		return nil, err
 	}
@@ -61,21 +66,23 @@ func Start(ctx context.Context, o Options) (*Env, error) {
 		}
 		o.CRDs = []string{filepath.Join(root, "config", "crd", "bases")}
 	}
-	e := &Env{Dir: o.Dir, temporary: o.Dir == ""}
-	if err := e.configure(o, assets); err != nil {
+	e := &Env{Dir: o.Dir, assets: assets, temporary: o.Dir == ""}
+	if err := e.configure(o); err != nil {
 		return nil, fmt.Errorf("preparing the control plane: %w", err)
 	}
 	if err := e.start(ctx); err != nil {
 		return nil, fmt.Errorf("starting the control plane: %w; the API server's last words:\n%s",
-			err, tail(e.file("kube-apiserver.log"), 20))
+			err, tail(e.file(serverName+".log"), 20))
 	}
 	return e, nil
 }
 
+func (e *Env) binary(name string) string { return filepath.Join(e.assets, name) }
+
 func (e *Env) file(name string) string { return filepath.Join(e.Dir, name) }
 
 // configure names every path, so that envtest looks for none in the environment and leaves nothing in the temporary folder.
-func (e *Env) configure(o Options, assets string) (err error) {
+func (e *Env) configure(o Options) (err error) {
 	if e.temporary {
 		e.Dir, err = os.MkdirTemp(scratch, "env-")
 	} else {
@@ -91,19 +98,24 @@ func (e *Env) configure(o Options, assets string) (err error) {
 		return err
 	}
 
-	etcd := &envtest.Etcd{DataDir: e.file("etcd")}
+	ports, err := lastingPorts()
+	if err != nil {
+		return err
+	}
+	etcd := &envtest.Etcd{DataDir: e.file("etcd"), URL: &url.URL{Scheme: "http", Host: fmt.Sprintf("127.0.0.1:%d", ports[0])}}
 	if o.Fsync {
 		etcd.Configure().Disable("unsafe-no-fsync")
 	}
 	server := &envtest.APIServer{CertDir: e.file("certs")}
+	server.Address, server.Port = "127.0.0.1", strconv.Itoa(ports[1])
 	server.Configure().Set("shutdown-watch-termination-grace-period", "1s") // else Stop waits for every watch that is still open
 	for name, value := range o.APIServerFlags {
 		server.Configure().Set(name, value)
 	}
-	if etcd.Path, err = guarded(filepath.Join(assets, "etcd")); err != nil {
+	if etcd.Path, err = guarded(e.binary(etcdName)); err != nil {
 		return err
 	}
-	if server.Path, err = guarded(filepath.Join(assets, "kube-apiserver")); err != nil {
+	if server.Path, err = guarded(e.binary(serverName)); err != nil {
 		return err
 	}
 	e.plane = &envtest.Environment{
@@ -119,12 +131,19 @@ func (e *Env) configure(o Options, assets string) (err error) {
 	return nil
 }
 
+// lastingPorts are those of etcd and the kube-apiserver: if possible none that the system takes for connections, one of which could have a port while
+// its process is away, be it a connection to that very port.
+func lastingPorts() ([]int, error) {
+	first := 10000 + 2*(os.Getpid()%5000)
+	return FreePorts(first, first+1)
+}
+
 func (e *Env) start(ctx context.Context) error {
-	etcdLog, err := openLog(e.file("etcd.log"), "")
+	etcdLog, err := openLog(e.file(etcdName+".log"), "")
 	if err != nil {
 		return err
 	}
-	serverLog, err := openLog(e.file("kube-apiserver.log"), "")
+	serverLog, err := openLog(e.file(serverName+".log"), "")
 	if err != nil {
 		return err
 	}

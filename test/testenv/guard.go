@@ -1,6 +1,7 @@
 package testenv
 
 import (
+	"encoding/json"
 	"errors"
 	"fmt"
 	"os"
@@ -13,10 +14,11 @@ import (
 
 // A child is started through a link to this very program, which, being called by that name, sees to it that it dies with
 // its parent and only then becomes the real binary. So even those children are guarded that other packages start.
-// Beside the link lie two more that say what to become, and for whom.
+// Beside the link lie two more that say what to become, and for whom; the child leaves there what it was called with.
 const (
 	realLink   = ".real"   // the binary
 	parentLink = ".parent" // the process ID of the parent
+	argsFile   = ".args"   // the arguments of the child that was started last, in JSON
 )
 
 var guards = struct {
@@ -102,6 +104,30 @@ func guardedChild() (child, bool) {
 	}
 	pid, err := strconv.Atoi(parent)
 	return child{binary: binary, parent: pid}, err == nil
+}
+
+// note leaves word of the arguments, for those that another package has made up.
+func (c child) note() {
+	args, err := json.Marshal(os.Args[1:])
+	if err == nil {
+		err = os.WriteFile(filepath.Join(filepath.Dir(os.Args[0]), argsFile), args, 0o600)
+	}
+	if err != nil {
+		c.fail("noting its arguments", err)
+	}
+}
+
+// calledWith returns what the child that was last started by a path from guarded was called with.
+func calledWith(link string) ([]string, error) {
+	content, err := os.ReadFile(filepath.Join(filepath.Dir(link), argsFile))
+	if err != nil {
+		return nil, fmt.Errorf("reading what %s was called with: %w", filepath.Base(link), err)
+	}
+	var args []string
+	if err := json.Unmarshal(content, &args); err != nil {
+		return nil, fmt.Errorf("reading what %s was called with: %w", filepath.Base(link), err)
+	}
+	return args, nil
 }
 
 // fail ends a child that could not become what it should.

@@ -16,6 +16,7 @@ import (
 // itself, it does not return but becomes the child. It calls run, removes the scratch folder and exits with run's code.
 func Main(run func() int) {
 	if child, ok := guardedChild(); ok {
+		child.note()
 		child.become()
 	}
 	lock, err := makeScratch()

@@ -36,6 +36,7 @@ func formOf(ctx context.Context) map[string][]string {
 //	GET  /test/grants?scope=...              how many grants with that scope have a token that is alive: 1
 //	POST /test/kill?grants=...               once it has made so many more grants, the server is killed before it answers
 //	POST /test/audit?client=...              how the book and the tokens that the client has fit together: {"Orphans": 1, ...}
+//	POST /test/orphans?client=...            when those grants were made that the client has no token of: ["2026-01-02T15:04:05Z"]
 func (s *store) handler(provider op.OpenIDProvider) http.Handler {
 	mux := http.NewServeMux()
 	mux.Handle("/", http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -118,18 +119,32 @@ func (s *store) handler(provider op.OpenIDProvider) http.Handler {
 		s.mortal = n
 	})
 	mux.HandleFunc("POST /test/audit", func(w http.ResponseWriter, r *http.Request) {
-		var had struct{ Access, Refresh []string }
-		if err := json.NewDecoder(r.Body).Decode(&had); err != nil {
-			http.Error(w, err.Error(), http.StatusBadRequest)
-			return
+		if had, ok := hadBy(w, r, provider); ok {
+			json.NewEncoder(w).Encode(s.audit(r.FormValue("client"), had.Access, had.Refresh))
 		}
-		for i, token := range had.Access {
-			known, _ := provider.Crypto().Decrypt(token) // what is none of this server's is in no book
-			had.Access[i], _, _ = strings.Cut(known, ":")
+	})
+	mux.HandleFunc("POST /test/orphans", func(w http.ResponseWriter, r *http.Request) {
+		if had, ok := hadBy(w, r, provider); ok {
+			json.NewEncoder(w).Encode(s.orphaned(r.FormValue("client"), had.Access))
 		}
-		json.NewEncoder(w).Encode(s.audit(r.FormValue("client"), had.Access, had.Refresh))
 	})
 	return mux
+}
+
+// tokens are those that a client has; the access tokens are told by the IDs of their grants.
+type tokens struct{ Access, Refresh []string }
+
+// hadBy reads which tokens a client has, or answers that it cannot.
+func hadBy(w http.ResponseWriter, r *http.Request, provider op.OpenIDProvider) (had tokens, ok bool) {
+	if err := json.NewDecoder(r.Body).Decode(&had); err != nil {
+		http.Error(w, err.Error(), http.StatusBadRequest)
+		return had, false
+	}
+	for i, token := range had.Access {
+		known, _ := provider.Crypto().Decrypt(token) // what is none of this server's is in no book
+		had.Access[i], _, _ = strings.Cut(known, ":")
+	}
+	return had, true
 }
 
 // banned is whether a refresh token is one of a user who is.

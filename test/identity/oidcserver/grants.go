@@ -230,10 +230,30 @@ func (s *store) audit(client string, access, refresh []string) audit {
 			found.Spent++
 		}
 	}
+	found.Orphans = len(s.orphans(client, had))
+	return found
+}
+
+// orphans are the grants of a client that are in the book, and neither had nor replaced.
+func (s *store) orphans(client string, had map[string]bool) (all []*grant) {
 	for id, g := range s.grants.all {
 		if g.Client == client && !had[id] && len(g.Next) == 0 {
-			found.Orphans++
+			all = append(all, g)
 		}
 	}
-	return found
+	return all
+}
+
+// orphaned is when the grants were made that are orphans to whoever has these access tokens, told by their IDs.
+func (s *store) orphaned(client string, access []string) []time.Time {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	had, times := map[string]bool{}, []time.Time{}
+	for _, id := range access {
+		had[id] = true
+	}
+	for _, g := range s.orphans(client, had) {
+		times = append(times, g.Expires.Add(-s.life))
+	}
+	return times
 }
