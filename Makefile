@@ -69,6 +69,11 @@ test: ## Test everything, on real API and identity servers that are built the fi
 	@# By itself, and aloud: it prints how a fleet fares whose server is killed.
 	go test -count=1 -timeout 10m -v ./test/storm
 
+.PHONY: fault
+fault: ## Do to the manager whatever can go wrong, at each step that it makes; docs/reliability.md tells what.
+	@# The table at the end is printed aloud, and of the runs only those that fail.
+	go test -count=1 -p 1 -timeout 25m -v ./test/fault/... -args -whole | grep -vE '^ *(=== |--- PASS)'
+
 .PHONY: bench
 bench: ## Measure a fleet of N sessions (default 2000) against what is promised, on a control plane of its own; writes build/bench.json.
 	go run ./test/fleet -n $(or $(N),2000) $(BENCH)
