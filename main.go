@@ -136,6 +136,8 @@ func run(o options) error {
 	goruntime.SetMutexProfileFraction(o.mutexFraction)
 	// The API server's own priority and fairness bounds what it is asked; a limit here would only make a fleet wait.
 	config.QPS = -1
+	// It is near: to pack a list of the fleet and unpack it takes longer than to send it.
+	config.DisableCompression = true
 
 	mgr, err := ctrl.NewManager(config, o.manager())
 	if err != nil {
