@@ -20,7 +20,6 @@ import (
 	clientgoscheme "k8s.io/client-go/kubernetes/scheme"
 	_ "k8s.io/client-go/plugin/pkg/client/auth"
 	"k8s.io/client-go/rest"
-	"k8s.io/client-go/util/cert"
 	"k8s.io/utils/clock"
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/cache"
@@ -38,6 +37,7 @@ import (
 	"terminals.dev/session-controller/internal/kubeauth"
 	"terminals.dev/session-controller/internal/memory"
 	"terminals.dev/session-controller/internal/provider/embedded"
+	"terminals.dev/session-controller/internal/servingcert"
 	"terminals.dev/session-controller/internal/telemetry"
 )
 
@@ -139,7 +139,11 @@ func run(o options) error {
 	// It is near: to pack a list of the fleet and unpack it takes longer than to send it.
 	config.DisableCompression = true
 
-	mgr, err := ctrl.NewManager(config, o.manager())
+	managed, err := o.manager()
+	if err != nil {
+		return err
+	}
+	mgr, err := ctrl.NewManager(config, managed)
 	if err != nil {
 		return fmt.Errorf("setting up the manager: %w", err)
 	}
@@ -184,7 +188,7 @@ func (o options) served() []string {
 	return strings.FieldsFunc(o.namespaces, func(c rune) bool { return c == ',' || c == ' ' })
 }
 
-func (o options) manager() ctrl.Options {
+func (o options) manager() (ctrl.Options, error) {
 	scheme := runtime.NewScheme()
 	_ = clientgoscheme.AddToScheme(scheme)
 	_ = v1.AddToScheme(scheme)
@@ -192,7 +196,13 @@ func (o options) manager() ctrl.Options {
 	if served := o.served(); len(served) > 0 {
 		controllers.Confine(&caches, o.namespace, served)
 	}
-	serving := metricsserver.Options{BindAddress: o.metricsAddress, SecureServing: true}
+	own, err := servingcert.New("localhost")
+	if err != nil {
+		return ctrl.Options{}, err
+	}
+	serving := metricsserver.Options{BindAddress: o.metricsAddress, SecureServing: true, TLSOpts: []func(*tls.Config){func(c *tls.Config) {
+		c.GetCertificate = func(*tls.ClientHelloInfo) (*tls.Certificate, error) { return &own, nil }
+	}}}
 	if o.endpointAuth == authKubernetes {
 		serving.FilterProvider = func(config *rest.Config, httpClient *http.Client) (metricsserver.Filter, error) {
 			asked, err := client.New(config, client.Options{HTTPClient: httpClient, Scheme: scheme})
@@ -207,7 +217,7 @@ func (o options) manager() ctrl.Options {
 	return ctrl.Options{
 		Scheme: scheme, Cache: caches, Metrics: serving, HealthProbeBindAddress: o.probeAddress, PprofBindAddress: o.pprofAddress,
 		LeaderElection: o.leaderElect, LeaderElectionID: "terminals.dev", LeaderElectionNamespace: o.namespace, LeaderElectionReleaseOnCancel: true,
-	}
+	}, nil
 }
 
 // serveIssuers serves what verifiers of embedded tokens ask for, from every replica.
@@ -218,15 +228,11 @@ func (o options) serveIssuers(mgr ctrl.Manager, providers *controllers.Providers
 	}
 	tlsConfig := &tls.Config{MinVersion: tls.VersionTLS12}
 	if o.issuerCert == "" {
-		certificate, key, err := cert.GenerateSelfSignedCertKey("session-issuer."+o.namespace+".svc", nil, []string{"localhost"})
+		own, err := servingcert.New("session-issuer." + o.namespace + ".svc")
 		if err != nil {
-			return fmt.Errorf("making a certificate: %w", err)
+			return err
 		}
-		pair, err := tls.X509KeyPair(certificate, key)
-		if err != nil {
-			return fmt.Errorf("making a certificate: %w", err)
-		}
-		tlsConfig.Certificates = []tls.Certificate{pair}
+		tlsConfig.Certificates = []tls.Certificate{own}
 		mgr.GetLogger().Info("the issuer address has a certificate of its own making: set --issuer-cert-dir for one that verifiers can check")
 	} else {
 		watcher, err := certwatcher.New(filepath.Join(o.issuerCert, "tls.crt"), filepath.Join(o.issuerCert, "tls.key"))
