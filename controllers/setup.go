@@ -39,6 +39,7 @@ const (
 // CacheOptions are what the controllers need of a cache: Secrets and namespaces as metadata alone, and nobody's managedFields.
 func CacheOptions() cache.Options {
 	return cache.Options{
+		NewInformer:      inPages,
 		DefaultTransform: cache.TransformStripManagedFields(),
 		ByObject: map[client.Object]cache.ByObject{
 			&corev1.Secret{}: {Transform: tokenstore.Strip},

@@ -58,7 +58,7 @@ func (b *bench) nothingToDo(ctx context.Context) error {
 	}
 	thousands := float64(b.n) / 1000
 	b.report.add("restart.writes", "API writes", float64(cost.writes()), "")
-	b.report.add("restart.reads", "API reads, watches left aside", float64(cost.reads()), "")
+	b.report.add("restart.reads", "API reads: the pages of the caches' first lists", float64(cost.reads()), "")
 	b.report.add("restart.calls", "calls to providers", float64(figures.Calls), "")
 	b.report.add("restart.cpu", "CPU of the manager for 1,000 sessions, without that of an empty start", (cost.Manager-b.begin).Seconds()/thousands, "s")
 	b.report.add("restart.cpu.all", "CPU of the manager, all of it", cost.Manager.Seconds(), "s")
