@@ -93,7 +93,7 @@ func (p *Providers) credentials(ctx context.Context, obj v1.Provider) (credentia
 func (p *Providers) secretVersion(ctx context.Context, key client.ObjectKey) (string, error) {
 	m := &metav1.PartialObjectMetadata{}
 	m.SetGroupVersionKind(corev1.SchemeGroupVersion.WithKind("Secret"))
-	if err := p.Reader.Get(ctx, key, m); client.IgnoreNotFound(err) != nil {
+	if err := p.Reader.Get(ctx, key, m, client.UnsafeDisableDeepCopy); client.IgnoreNotFound(err) != nil {
 		return "", err
 	}
 	return m.ResourceVersion, nil

@@ -14,6 +14,7 @@ import (
 	v1 "terminals.dev/session-controller/api/v1"
 	"terminals.dev/session-controller/internal/egress"
 	"terminals.dev/session-controller/internal/provider"
+	"terminals.dev/session-controller/internal/stores"
 	"terminals.dev/session-controller/internal/telemetry"
 	"terminals.dev/session-controller/internal/tokenstore"
 )
@@ -50,11 +51,15 @@ func Setup(ctx context.Context, mgr ctrl.Manager, o Options) (*Providers, error)
 	if err := Index(ctx, mgr.GetFieldIndexer(), clusterWide); err != nil {
 		return nil, err
 	}
-	writer := client.WithFieldOwner(mgr.GetClient(), FieldManager)
-	store := &tokenstore.Store{Metadata: mgr.GetClient(), Live: mgr.GetAPIReader(), Writer: writer}
-	orders := &Orders{Reader: mgr.GetClient(), Namespaces: o.Namespaces, Clock: o.Clock}
+	reader, err := stores.New(ctx, mgr.GetClient(), mgr.GetCache(), clusterWide)
+	if err != nil {
+		return nil, fmt.Errorf("setting up the caches: %w", err)
+	}
+	writer := client.WithFieldOwner(reader, FieldManager)
+	store := &tokenstore.Store{Metadata: reader, Live: mgr.GetAPIReader(), Writer: writer}
+	orders := &Orders{Reader: reader, Namespaces: o.Namespaces, Clock: o.Clock}
 	providers := &Providers{
-		Reader: mgr.GetClient(), Store: store, Namespace: o.Namespace, Namespaces: o.Namespaces, IssuerURL: o.IssuerURL, Clock: o.Clock, Wrap: o.Wrap,
+		Reader: reader, Store: store, Namespace: o.Namespace, Namespaces: o.Namespaces, IssuerURL: o.IssuerURL, Clock: o.Clock, Wrap: o.Wrap,
 		Egress: o.Egress, AllowHTTP: o.AllowHTTP,
 	}
 	sessions := &TerminalSessionReconciler{

@@ -171,7 +171,7 @@ func namespaceOf(ctx context.Context, namespaces client.Reader, name string) (*m
 		return nil, nil
 	}
 	ns := namespaceMetadata()
-	if err := namespaces.Get(ctx, client.ObjectKey{Name: name}, ns); err != nil {
+	if err := namespaces.Get(ctx, client.ObjectKey{Name: name}, ns, client.UnsafeDisableDeepCopy); err != nil {
 		return nil, client.IgnoreNotFound(fmt.Errorf("reading namespace %s: %w", name, err))
 	}
 	return ns, nil

@@ -88,8 +88,9 @@ func GrantName(session string) string { return session + "-grant" }
 func (s *Store) Grant(ctx context.Context, session *v1.TerminalSession, expected int64) (Found, error) {
 	key := client.ObjectKey{Namespace: session.Namespace, Name: GrantName(session.Name)}
 	known := newMetadata()
-	err := s.Metadata.Get(ctx, key, known)
+	err := s.Metadata.Get(ctx, key, known, client.UnsafeDisableDeepCopy)
 	if expected != 0 && (apierrors.IsNotFound(err) || err == nil && found(known, Intact).Attempt != expected) {
+		known = newMetadata()
 		err = s.Live.Get(ctx, key, known)
 	}
 	switch {

@@ -123,7 +123,7 @@ func Unlogged(ctx context.Context) context.Context { return logr.NewContext(ctx,
 func (s *Store) Find(ctx context.Context, session *v1.TerminalSession, name, expected string) (Found, error) {
 	key := client.ObjectKey{Namespace: session.Namespace, Name: name}
 	known := newMetadata()
-	err := s.Metadata.Get(ctx, key, known)
+	err := s.Metadata.Get(ctx, key, known, client.UnsafeDisableDeepCopy)
 	switch {
 	case apierrors.IsNotFound(err) && expected == "":
 		return Found{State: Absent, Name: name}, nil
@@ -169,7 +169,7 @@ func (s *Store) Find(ctx context.Context, session *v1.TerminalSession, name, exp
 // Owner is the UID of what controls the Secret of a name, as the cache knows it; empty where there is no such Secret, or nothing does.
 func (s *Store) Owner(ctx context.Context, key client.ObjectKey) (types.UID, error) {
 	known := newMetadata()
-	if err := s.Metadata.Get(ctx, key, known); err != nil {
+	if err := s.Metadata.Get(ctx, key, known, client.UnsafeDisableDeepCopy); err != nil {
 		return "", client.IgnoreNotFound(fmt.Errorf("looking up Secret %s: %w", key, err))
 	}
 	if ref := metav1.GetControllerOf(known); ref != nil {
@@ -340,12 +340,12 @@ func (s *Store) Empty(ctx context.Context, namespace string, f Found) error {
 func (s *Store) Of(ctx context.Context, key client.ObjectKey, uid types.UID) ([]Found, error) {
 	list := &metav1.PartialObjectMetadataList{}
 	list.SetGroupVersionKind(corev1.SchemeGroupVersion.WithKind("SecretList"))
-	if err := s.Metadata.List(ctx, list, client.InNamespace(key.Namespace), client.MatchingFields{IndexSession: key.Name}); err != nil {
+	if err := s.Metadata.List(ctx, list, client.InNamespace(key.Namespace), client.MatchingFields{IndexSession: key.Name}, client.UnsafeDisableDeepCopy); err != nil {
 		return nil, fmt.Errorf("listing the Secrets of session %s: %w", key, err)
 	}
 	for _, name := range usualNames(key.Name) {
 		m := newMetadata()
-		err := s.Metadata.Get(ctx, client.ObjectKey{Namespace: key.Namespace, Name: name}, m)
+		err := s.Metadata.Get(ctx, client.ObjectKey{Namespace: key.Namespace, Name: name}, m, client.UnsafeDisableDeepCopy)
 		if client.IgnoreNotFound(err) != nil {
 			return nil, fmt.Errorf("finding Secret %s of session %s: %w", name, key.Name, err)
 		}

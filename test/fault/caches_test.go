@@ -119,6 +119,11 @@ type trackedInformer struct {
 	resource string
 }
 
+// GetIndexer is where the manager looks things up.
+func (i trackedInformer) GetIndexer() toolscache.Indexer {
+	return i.Informer.(toolscache.SharedIndexInformer).GetIndexer()
+}
+
 // AddEventHandlerWithOptions implements cache.Informer; it is what sources call.
 func (i trackedInformer) AddEventHandlerWithOptions(h toolscache.ResourceEventHandler, o toolscache.HandlerOptions,
 ) (toolscache.ResourceEventHandlerRegistration, error) {
