@@ -12,6 +12,7 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 
 	v1 "terminals.dev/session-controller/api/v1"
+	"terminals.dev/session-controller/internal/session"
 )
 
 // enters begins calls to a provider until there is no room for more.
@@ -74,7 +75,7 @@ func TestWhoWaitsForAProviderHasGivenItsTurnBack(t *testing.T) {
 		s := &v1.TerminalSession{}
 		s.Name = fmt.Sprint(i)
 		all.Go(func() {
-			if !a.calls.turns.take(context.Background(), types.NamespacedName{Name: s.Name}, func() bool { return false }) {
+			if !a.calls.turns.take(context.Background(), types.NamespacedName{Name: s.Name}, func() int { return session.PriorityLogin }) {
 				t.Error("there is no turn")
 			}
 			defer a.calls.turns.give()
@@ -101,12 +102,12 @@ func TestWhoWaitsForAProviderHasGivenItsTurnBack(t *testing.T) {
 	}
 }
 
-func TestEndsGoBeforeAnswersAndAnswersBeforeOthers(t *testing.T) {
+func TestEndsGoBeforeAnswersAndAnswersBeforeOthersByUrgency(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
-		ts, no := &turns{most: 1}, func() bool { return false }
+		ts := &turns{most: 1}
 		key := func(name string) types.NamespacedName { return types.NamespacedName{Name: name} }
-		ts.take(t.Context(), key("first"), no)
+		ts.take(t.Context(), key("first"), nil)
 		var order []string
 		wait := func(name string, take func()) {
 			go func() {
@@ -116,18 +117,19 @@ func TestEndsGoBeforeAnswersAndAnswersBeforeOthers(t *testing.T) {
 			}()
 			synctest.Wait()
 		}
-		begin := func(name string, ends bool) {
-			wait(name, func() { ts.take(t.Context(), key(name), func() bool { return ends }) })
+		begin := func(name string, priority int) {
+			wait(name, func() { ts.take(t.Context(), key(name), func() int { return priority }) })
 		}
-		begin("a", false)
-		begin("b", false)
+		begin("a", session.PriorityLogin)
+		begin("b", session.PriorityLogin)
+		begin("due", session.PriorityLogin+1)
 		wait("answered", func() { ts.again(t.Context(), key("answered"), laneAnswered) })
-		begin("ends", true)
-		begin("banned", false)
+		begin("ends", session.PriorityEnd)
+		begin("banned", session.PriorityLogin)
 		ts.hurry(key("banned"))
 		ts.give()
 		synctest.Wait()
-		if got := fmt.Sprint(order); got != "[ends banned answered a b]" || ts.taken != 0 {
+		if got := fmt.Sprint(order); got != "[ends banned answered due a b]" || ts.taken != 0 {
 			t.Errorf("the order is %s, and %d turns are left taken", got, ts.taken)
 		}
 	})
@@ -135,7 +137,7 @@ func TestEndsGoBeforeAnswersAndAnswersBeforeOthers(t *testing.T) {
 
 func TestATurnIsNotWaitedForWhenTheProcessEnds(t *testing.T) {
 	t.Parallel()
-	ts, over := &turns{most: 1}, func() bool { return false }
+	ts, over := &turns{most: 1}, func() int { return session.PriorityLogin }
 	ctx, stop := context.WithCancel(context.Background())
 	ts.take(ctx, types.NamespacedName{Name: "a"}, over)
 	stop()
@@ -155,7 +157,7 @@ func TestACallThatPanicsLeavesNothingBehind(t *testing.T) {
 	a := newAsker(t, v1.RateLimit{RequestsPerSecond: 1000, Burst: 1000, Concurrent: 4})
 	a.calls.turns.most = 1
 	panics := func() {
-		a.calls.turns.take(context.Background(), types.NamespacedName{}, func() bool { return false })
+		a.calls.turns.take(context.Background(), types.NamespacedName{}, func() int { return session.PriorityLogin })
 		defer a.calls.turns.give()
 		defer func() { _ = recover() }() // as controller-runtime does
 		_ = a.calls.make(context.Background(), a.comes(), 0, a.to, func(context.Context) error { panic("a library's") })

@@ -228,17 +228,18 @@ func (r *TerminalSessionReconciler) naming(ctx context.Context, namespace, secre
 	return all
 }
 
-// toEnd is whether a session is to end, or is gone, as far as the cache tells.
-func (r *TerminalSessionReconciler) toEnd(ctx context.Context, key types.NamespacedName) bool {
+// urgency is the priority that a session has as far as the cache tells, with the orders that there are for it.
+func (r *TerminalSessionReconciler) urgency(ctx context.Context, key types.NamespacedName) int {
 	s := &v1.TerminalSession{}
-	if err := r.Client.Get(ctx, key, s, client.UnsafeDisableDeepCopy); err != nil {
-		return apierrors.IsNotFound(err)
+	if err := r.Client.Get(ctx, key, s, client.UnsafeDisableDeepCopy); apierrors.IsNotFound(err) {
+		return session.PriorityEnd
+	} else if err != nil {
+		return session.PriorityResync
 	}
-	if session.Priority(s, r.Clock.Now()) == session.PriorityEnd {
-		return true
+	if ordered, err := r.ordered(ctx, s); err == nil && ordered {
+		return session.PriorityEnd
 	}
-	ordered, err := r.ordered(ctx, s)
-	return err == nil && ordered
+	return session.Priority(s, r.Clock.Now())
 }
 
 // providerNews are the changes that sessions rest on: the spec, and whether the provider is ready.

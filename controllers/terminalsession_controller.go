@@ -74,7 +74,7 @@ type TerminalSessionReconciler struct {
 
 // Reconcile implements reconcile.Reconciler.
 func (r *TerminalSessionReconciler) Reconcile(ctx context.Context, req ctrl.Request) (ctrl.Result, error) {
-	if !r.calls.turns.take(ctx, req.NamespacedName, func() bool { return r.toEnd(ctx, req.NamespacedName) }) {
+	if !r.calls.turns.take(ctx, req.NamespacedName, func() int { return r.urgency(ctx, req.NamespacedName) }) {
 		return ctrl.Result{}, nil // the process ends
 	}
 	defer r.calls.turns.give()

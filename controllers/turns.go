@@ -1,11 +1,14 @@
 package controllers
 
 import (
+	"cmp"
 	"context"
 	"slices"
 	"sync"
 
 	"k8s.io/apimachinery/pkg/types"
+
+	"terminals.dev/session-controller/internal/session"
 )
 
 // turns bound how many sessions are worked on at a time. There are more workers than turns, so that those who wait for a provider hold up
@@ -28,20 +31,30 @@ const (
 )
 
 type waiting struct {
-	key   types.NamespacedName
-	given chan struct{}
+	key      types.NamespacedName
+	priority int // within a lane
+	given    chan struct{}
 }
 
-// take waits for a turn to begin with. Where there is none at once, ends tells whether the session is to end. Without a turn, ctx is over.
-func (t *turns) take(ctx context.Context, key types.NamespacedName, ends func() bool) bool {
+// take waits for a turn to begin with. Where there is none at once, priority tells how urgent the session is: after a start the queue has
+// handed out the first sessions before it knew of more urgent ones. Without a turn, ctx is over.
+func (t *turns) take(ctx context.Context, key types.NamespacedName, priority func() int) bool {
 	mine := t.line(key, laneBegin)
 	if mine == nil {
 		return true
 	}
-	if ends() { // asked only now, so that an order that comes meanwhile is not missed
+	if p := priority(); p == session.PriorityEnd { // asked only now, so that an order that comes meanwhile is not missed
 		t.hurry(key)
+	} else {
+		t.rank(mine, p)
 	}
 	return t.await(ctx, mine)
+}
+
+func (t *turns) rank(w *waiting, priority int) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	w.priority = priority
 }
 
 // again takes a turn to go on with. It does so in any case: when ctx is over, nobody is kept from anything by one more.
@@ -96,8 +109,9 @@ func (t *turns) give() {
 	if t.taken <= t.most {
 		for lane, all := range t.waiting {
 			if len(all) > 0 {
-				close(all[0].given)
-				t.waiting[lane] = slices.Delete(all, 0, 1)
+				next := slices.MaxFunc(all, func(a, b *waiting) int { return cmp.Compare(a.priority, b.priority) }) // the first of them
+				close(next.given)
+				t.waiting[lane] = slices.DeleteFunc(all, func(w *waiting) bool { return w == next })
 				return
 			}
 		}
@@ -112,6 +126,7 @@ func (t *turns) hurry(key types.NamespacedName) {
 	for lane := laneEnd + 1; lane < lanes; lane++ {
 		i := slices.IndexFunc(t.waiting[lane], func(w *waiting) bool { return w.key == key })
 		if i >= 0 {
+			t.waiting[lane][i].priority = session.PriorityEnd
 			t.waiting[laneEnd] = append(t.waiting[laneEnd], t.waiting[lane][i])
 			t.waiting[lane] = slices.Delete(t.waiting[lane], i, i+1)
 			return
