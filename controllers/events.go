@@ -182,7 +182,7 @@ func (r *TerminalSessionReconciler) ofSecret(ctx context.Context, secret client.
 		}
 	}
 	maps.Copy(all, r.naming(ctx, secret.GetNamespace(), secret.GetName()))
-	maps.Copy(all, r.matching(ctx, secret.GetNamespace(), client.MatchingFields{indexAuthSecret: secret.GetName()}))
+	maps.Copy(all, r.ofAuthToken(ctx, secret))
 	naming, err := r.Providers.naming(ctx, secret)
 	if err != nil {
 		ctrl.LoggerFrom(ctx).Error(err, "finding the providers that an event concerns")
@@ -193,16 +193,22 @@ func (r *TerminalSessionReconciler) ofSecret(ctx context.Context, secret client.
 	return all
 }
 
+// ofProvider goes through all sessions: providers seldom change, and to index each session by its own would cost memory all the time.
 func (r *TerminalSessionReconciler) ofProvider(ctx context.Context, o client.Object) woken {
-	kind := kindOf(o.(v1.Provider))
-	return r.matching(ctx, o.GetNamespace(), client.MatchingFields{indexProvider: providerIndexKey(kind, o.GetName())})
+	ref := v1.ProviderReference{Kind: kindOf(o.(v1.Provider)), Name: o.GetName()}
+	return r.matching(ctx, o.GetNamespace(), func(s *v1.TerminalSession) bool { return s.Spec.ProviderRef == ref })
 }
 
 func (r *TerminalSessionReconciler) ofNamespace(ctx context.Context, ns client.Object) woken {
-	return r.matching(ctx, ns.GetName())
+	return r.matching(ctx, ns.GetName(), func(*v1.TerminalSession) bool { return true })
 }
 
-func (r *TerminalSessionReconciler) matching(ctx context.Context, namespace string, by ...client.ListOption) woken {
+// ofAuthToken wakes the sessions whose auth token is in a Secret.
+func (r *TerminalSessionReconciler) ofAuthToken(ctx context.Context, secret client.Object) woken {
+	return r.matching(ctx, secret.GetNamespace(), func(*v1.TerminalSession) bool { return true }, client.MatchingFields{indexAuthSecret: secret.GetName()})
+}
+
+func (r *TerminalSessionReconciler) matching(ctx context.Context, namespace string, fits func(*v1.TerminalSession) bool, by ...client.ListOption) woken {
 	list, all := &v1.TerminalSessionList{}, woken{}
 	if err := r.Client.List(ctx, list, append(by, client.InNamespace(namespace), client.UnsafeDisableDeepCopy)...); err != nil {
 		ctrl.LoggerFrom(ctx).Error(err, "finding the sessions that an event concerns")
@@ -210,7 +216,9 @@ func (r *TerminalSessionReconciler) matching(ctx context.Context, namespace stri
 	}
 	now := r.Clock.Now()
 	for i := range list.Items {
-		all[client.ObjectKeyFromObject(&list.Items[i])] = session.Priority(&list.Items[i], now)
+		if s := &list.Items[i]; fits(s) {
+			all[client.ObjectKeyFromObject(s)] = session.Priority(s, now)
+		}
 	}
 	return all
 }

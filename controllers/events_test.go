@@ -30,10 +30,12 @@ func (l *listed) List(_ context.Context, into client.ObjectList, _ ...client.Lis
 func TestWhatAProviderWakesHasTheUrgencyThatItHasByItself(t *testing.T) {
 	t.Parallel()
 	_, clock := at(time.Now())
-	all := &listed{sessions: make([]v1.TerminalSession, 3)}
-	for i, name := range []string{"login", "renewal", "rest"} {
+	all := &listed{sessions: make([]v1.TerminalSession, 4)}
+	for i, name := range []string{"login", "renewal", "rest", "another's"} {
 		all.sessions[i].Name, all.sessions[i].Spec.Type = name, v1.Continuous
+		all.sessions[i].Spec.ProviderRef = v1.ProviderReference{Kind: v1.KindSessionProvider, Name: "oidc"}
 	}
+	all.sessions[3].Spec.ProviderRef.Kind = v1.KindClusterSessionProvider
 	for i, renewAt := range []time.Duration{1: -time.Minute, 2: time.Hour} {
 		if renewAt != 0 {
 			due, over := metav1.NewTime(clock.Now().Add(renewAt)), metav1.NewTime(clock.Now().Add(renewAt+2*time.Minute))
@@ -43,7 +45,7 @@ func TestWhatAProviderWakesHasTheUrgencyThatItHasByItself(t *testing.T) {
 	r := &TerminalSessionReconciler{Client: all, Clock: clock}
 	q := priorityqueue.New[reconcile.Request]("test")
 	t.Cleanup(q.ShutDown)
-	p := &v1.SessionProvider{}
+	p := &v1.SessionProvider{ObjectMeta: metav1.ObjectMeta{Name: "oidc"}}
 	r.waking(r.ofProvider).Update(context.Background(), event.UpdateEvent{ObjectOld: p, ObjectNew: p}, q)
 
 	for i, want := range []string{"renewal", "login", "rest"} {

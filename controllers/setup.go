@@ -28,7 +28,6 @@ import (
 const (
 	indexSecretName = "secretName" // where the token is, and where spec wants it, but for the name that follows from the session's
 	indexAuthSecret = "authSecret" // where the auth token is
-	indexProvider   = "provider"   // kind and name of the provider
 	indexMatch      = "match"      // what bans go by; over bans, and by hash over sessions
 	indexLogout     = "logout"     // the logout that was applied last
 	indexRunning    = "running"    // over logouts: those that have begun
@@ -42,7 +41,8 @@ func CacheOptions() cache.Options {
 		NewInformer:      inPages,
 		DefaultTransform: cache.TransformStripManagedFields(),
 		ByObject: map[client.Object]cache.ByObject{
-			&corev1.Secret{}: {Transform: tokenstore.Strip},
+			&v1.TerminalSession{}: {Transform: slim},
+			&corev1.Secret{}:      {Transform: tokenstore.Strip},
 		},
 	}
 }
@@ -75,9 +75,6 @@ func Index(ctx context.Context, indexer client.FieldIndexer, clusterWide bool) e
 			}
 			return []string{s.Spec.AuthTokenSecretRef.Name}
 		},
-		indexProvider: func(s *v1.TerminalSession) []string {
-			return []string{providerIndexKey(s.Spec.ProviderRef.Kind, s.Spec.ProviderRef.Name)}
-		},
 		indexMatch: matchShelves,
 		indexLogout: func(s *v1.TerminalSession) []string {
 			if s.Status.LastLogoutUID == "" {
@@ -103,8 +100,6 @@ func secretNames(s *v1.TerminalSession) []string {
 	}
 	return names
 }
-
-func providerIndexKey(kind v1.ProviderKind, name string) string { return string(kind) + "/" + name }
 
 // SetupWithManager makes the manager run the reconciler, concurrent sessions at a time beside those that wait for a provider.
 func (r *TerminalSessionReconciler) SetupWithManager(mgr ctrl.Manager, concurrent int, queues NewQueue) error {

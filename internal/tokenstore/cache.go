@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"slices"
+	"unique"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"sigs.k8s.io/controller-runtime/pkg/client"
@@ -21,19 +22,31 @@ const (
 	IndexRevocation = "revocation"
 )
 
-// Strip is the transform for a cache of Secrets' metadata: what stays is identity, labels, owner and version.
+// Strip is the transform for a cache of Secrets' metadata: what stays is identity, labels, owner and version, and of what all Secrets have in
+// common one string each.
 func Strip(object any) (any, error) {
 	m, ok := object.(*metav1.PartialObjectMetadata)
 	if !ok {
 		return object, nil
 	}
+	for key, value := range m.Labels {
+		m.Labels[once(key)] = value // the key is replaced as well
+	}
+	for i := range m.OwnerReferences {
+		ref := &m.OwnerReferences[i]
+		ref.APIVersion, ref.Kind = once(ref.APIVersion), once(ref.Kind)
+	}
+	m.APIVersion, m.Kind = once(m.APIVersion), once(m.Kind)
 	m.ObjectMeta = metav1.ObjectMeta{
-		Namespace: m.Namespace, Name: m.Name, UID: m.UID, ResourceVersion: m.ResourceVersion,
+		Namespace: once(m.Namespace), Name: m.Name, UID: m.UID, ResourceVersion: m.ResourceVersion,
 		CreationTimestamp: m.CreationTimestamp, DeletionTimestamp: m.DeletionTimestamp,
 		Labels: m.Labels, OwnerReferences: m.OwnerReferences,
 	}
 	return m, nil
 }
+
+// once is the string that all share that are equal to it.
+func once(s string) string { return unique.Make(s).Value() }
 
 // Index adds the indexes to a cache.
 func Index(ctx context.Context, indexer client.FieldIndexer) error {
