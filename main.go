@@ -35,6 +35,7 @@ import (
 	"terminals.dev/session-controller/controllers"
 	"terminals.dev/session-controller/internal/egress"
 	"terminals.dev/session-controller/internal/kubeauth"
+	"terminals.dev/session-controller/internal/lease"
 	"terminals.dev/session-controller/internal/memory"
 	"terminals.dev/session-controller/internal/provider/embedded"
 	"terminals.dev/session-controller/internal/servingcert"
@@ -64,6 +65,9 @@ const (
 	authKubernetes = "Kubernetes"
 	authNone       = "None"
 )
+
+// leaseName is what the lease is called, which config/rbac lets the manager write.
+const leaseName = "terminals.dev"
 
 func parseFlags() (options, error) {
 	o := options{}
@@ -139,18 +143,14 @@ func run(o options) error {
 	// It is near: to pack a list of the fleet and unpack it takes longer than to send it.
 	config.DisableCompression = true
 
-	managed, err := o.manager()
-	if err != nil {
-		return err
-	}
-	mgr, err := ctrl.NewManager(config, managed)
+	mgr, leading, err := o.newManager(config)
 	if err != nil {
 		return fmt.Errorf("setting up the manager: %w", err)
 	}
 	providers, err := controllers.Setup(ctx, mgr, controllers.Options{
 		Namespace: o.namespace, Namespaces: o.served(), IssuerURL: o.issuerURL, Concurrent: o.concurrent,
 		Metrics: telemetry.NewMetrics(metrics.Registry), Recorder: mgr.GetEventRecorder(controllers.FieldManager), Clock: clock.RealClock{},
-		Egress: o.egress, AllowHTTP: o.allowHTTP,
+		Egress: o.egress, AllowHTTP: o.allowHTTP, Leading: leading,
 	})
 	if err != nil {
 		return err
@@ -169,6 +169,29 @@ func run(o options) error {
 		return fmt.Errorf("setting up probes: %w", err)
 	}
 	return mgr.Start(ctx)
+}
+
+// newManager makes the manager. With leader election it ends when another replica leads, and leading tells whether this one may act.
+func (o options) newManager(config *rest.Config) (mgr ctrl.Manager, leading func() bool, err error) {
+	of, err := o.manager()
+	if err != nil {
+		return nil, nil, err
+	}
+	if !o.leaderElect {
+		mgr, err = ctrl.NewManager(config, of)
+		return mgr, nil, err
+	}
+	lock, err := lease.NewLock(config, o.namespace, leaseName)
+	if err != nil {
+		return nil, nil, err
+	}
+	held := lease.Watch(lock, clock.RealClock{})
+	of.LeaderElectionResourceLockInterface = held
+	if mgr, err = ctrl.NewManager(config, of); err != nil {
+		return nil, nil, err
+	}
+	lock.LockConfig.EventRecorder = mgr.GetEventRecorderFor(lock.Identity()) //nolint:staticcheck // leader election still uses the core group's events
+	return mgr, held.Held, mgr.Add(held)
 }
 
 // cachesSynced is whether everything that the manager answers and acts from has been read.
@@ -216,7 +239,8 @@ func (o options) manager() (ctrl.Options, error) {
 	}
 	return ctrl.Options{
 		Scheme: scheme, Cache: caches, Metrics: serving, HealthProbeBindAddress: o.probeAddress, PprofBindAddress: o.pprofAddress,
-		LeaderElection: o.leaderElect, LeaderElectionID: "terminals.dev", LeaderElectionNamespace: o.namespace, LeaderElectionReleaseOnCancel: true,
+		LeaderElection: o.leaderElect, LeaderElectionID: leaseName, LeaderElectionReleaseOnCancel: true,
+		LeaseDuration: new(lease.Duration), RenewDeadline: new(lease.RenewDeadline), RetryPeriod: new(lease.RetryPeriod),
 	}, nil
 }
 

@@ -186,5 +186,5 @@ func (e *unread) Unwrap() error { return e.error }
 // unasked is whether a call ended without an answer, through no fault of the provider: it is made another time.
 func unasked(err error) bool {
 	full, missing := (*noRoom)(nil), (*unread)(nil)
-	return errors.Is(err, errCalledOff) || errors.As(err, &full) || errors.As(err, &missing)
+	return errors.Is(err, errCalledOff) || errors.Is(err, errNotLeading) || errors.As(err, &full) || errors.As(err, &missing)
 }

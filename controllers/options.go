@@ -39,6 +39,9 @@ type Options struct {
 	Metrics  *telemetry.Metrics
 	Recorder events.EventRecorder
 	Clock    clock.PassiveClock
+	// Leading is whether this replica may act. It is asked at the beginning of each look and right before each call to a provider, so it must
+	// cost nothing. Default: nil, which is always.
+	Leading func() bool
 	// Wrap is as in Providers; not needed.
 	Wrap func(of v1.Provider, asked provider.Provider) provider.Provider
 	// NewQueue makes the controllers' queues; not needed, nil stands for controller-runtime's. Whoever injects the clock lets them wait by it.
@@ -60,12 +63,12 @@ func Setup(ctx context.Context, mgr ctrl.Manager, o Options) (*Providers, error)
 	orders := &Orders{Reader: reader, Namespaces: o.Namespaces, Clock: o.Clock}
 	providers := &Providers{
 		Reader: reader, Store: store, Namespace: o.Namespace, Namespaces: o.Namespaces, IssuerURL: o.IssuerURL, Clock: o.Clock, Wrap: o.Wrap,
-		Egress: o.Egress, AllowHTTP: o.AllowHTTP,
+		Egress: o.Egress, AllowHTTP: o.AllowHTTP, Leading: o.Leading,
 	}
 	sessions := &TerminalSessionReconciler{
 		Client: writer, Store: store, Providers: providers, Orders: orders, Metrics: o.Metrics, Recorder: o.Recorder, Clock: o.Clock,
 	}
-	if err := sessions.SetupWithManager(mgr, o.Concurrent, o.NewQueue); err != nil {
+	if err := sessions.SetupWithManager(mgr, o); err != nil {
 		return nil, fmt.Errorf("setting up sessions: %w", err)
 	}
 	kinds, ofCluster := []v1.ProviderKind{v1.KindSessionProvider}, []bool{false}
@@ -74,22 +77,22 @@ func Setup(ctx context.Context, mgr ctrl.Manager, o Options) (*Providers, error)
 	}
 	for _, kind := range kinds {
 		r := &SessionProviderReconciler{Kind: kind, Client: writer, Store: store, Providers: providers, Clock: o.Clock}
-		if err := r.SetupWithManager(mgr, o.NewQueue); err != nil {
+		if err := r.SetupWithManager(mgr, o); err != nil {
 			return nil, fmt.Errorf("setting up providers: %w", err)
 		}
 	}
 	for _, cluster := range ofCluster {
 		r := &SessionBanReconciler{Cluster: cluster, Client: writer, Orders: orders, Clock: o.Clock}
-		if err := r.SetupWithManager(mgr, o.NewQueue); err != nil {
+		if err := r.SetupWithManager(mgr, o); err != nil {
 			return nil, fmt.Errorf("setting up bans: %w", err)
 		}
 	}
 	logouts := &SessionLogoutReconciler{Client: writer, Orders: orders, Clock: o.Clock}
-	if err := logouts.SetupWithManager(mgr, o.NewQueue); err != nil {
+	if err := logouts.SetupWithManager(mgr, o); err != nil {
 		return nil, fmt.Errorf("setting up logouts: %w", err)
 	}
 	revocations := &RevocationReconciler{Store: store, Providers: providers, Metrics: o.Metrics, Clock: o.Clock}
-	if err := revocations.SetupWithManager(mgr, o.NewQueue); err != nil {
+	if err := revocations.SetupWithManager(mgr, o); err != nil {
 		return nil, fmt.Errorf("setting up revocations: %w", err)
 	}
 	return providers, nil

@@ -39,6 +39,8 @@ type Providers struct {
 	Clock clock.PassiveClock
 	// Wrap, where it is set, is put around the client of a provider each time that it is to be asked.
 	Wrap func(of v1.Provider, asked provider.Provider) provider.Provider
+	// Leading is whether sessions and revocations may be gone on with; nil stands for always. It is asked right before each of their calls.
+	Leading func() bool
 
 	// Egress says which addresses providers may have, and AllowHTTP lets OAuth 2.0 servers be asked in plain http.
 	Egress    egress.Allow

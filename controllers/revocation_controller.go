@@ -152,6 +152,9 @@ func (r *RevocationReconciler) revoke(ctx context.Context, w tokenstore.Waiting,
 
 	logger := log.FromContext(ctx).WithValues("session", req.Session.Namespace+"/"+req.Session.Name, "sessionID", req.Session.ID,
 		"provider", referenceTo(with.obj))
+	if !whether(r.Providers.Leading) { // it may have stood still since the look began
+		return r.later(w, leadingAgain), nil
+	}
 	said.unsent = false
 	began := r.Clock.Now()
 	limited, cancel := context.WithTimeout(ctx, revokeTimeout)
@@ -318,16 +321,16 @@ func (r *RevocationReconciler) drain(label string) *drain {
 }
 
 // SetupWithManager makes the manager run the reconciler.
-func (r *RevocationReconciler) SetupWithManager(mgr ctrl.Manager, queues NewQueue) error {
+func (r *RevocationReconciler) SetupWithManager(mgr ctrl.Manager, o Options) error {
 	b := ctrl.NewControllerManagedBy(mgr).
 		Named("revocation").
-		WithOptions(controller.Options{MaxConcurrentReconciles: revokers, EnableWarmup: new(true), RateLimiter: rateLimiter(), NewQueue: queues}).
+		WithOptions(controller.Options{MaxConcurrentReconciles: revokers, EnableWarmup: new(true), RateLimiter: rateLimiter(), NewQueue: o.NewQueue}).
 		Watches(tokenstore.Watched(), r.bySecret()).
 		Watches(&v1.SessionProvider{}, r.byProvider(), builder.WithPredicates(providerNews()))
 	if r.Providers.clusterWide() {
 		b = b.Watches(&v1.ClusterSessionProvider{}, r.byProvider(), builder.WithPredicates(providerNews()))
 	}
-	return b.Complete(r)
+	return b.Complete(while(o.Leading, r))
 }
 
 // bySecret enqueues a revocation with the priority that it has by itself, at the initial list as well.

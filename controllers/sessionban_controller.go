@@ -108,17 +108,17 @@ func enforcement(b v1.Ban) string {
 }
 
 // SetupWithManager makes the manager run the reconciler.
-func (r *SessionBanReconciler) SetupWithManager(mgr ctrl.Manager, queues NewQueue) error {
+func (r *SessionBanReconciler) SetupWithManager(mgr ctrl.Manager, o Options) error {
 	name := map[bool]string{false: "sessionban", true: "clustersessionban"}[r.Cluster]
 	b := ctrl.NewControllerManagedBy(mgr).
 		Named(name).
-		WithOptions(controller.Options{EnableWarmup: new(true), RateLimiter: rateLimiter(), NewQueue: queues}).
+		WithOptions(controller.Options{EnableWarmup: new(true), RateLimiter: rateLimiter(), NewQueue: o.NewQueue}).
 		For(newBan(r.Cluster), builder.WithPredicates(changedByOthers())).
 		Watches(&v1.TerminalSession{}, later(r.ofSession, countsOtherwise))
 	if r.Cluster {
 		b = b.WatchesMetadata(namespaceMetadata(), later(r.all, nil))
 	}
-	return b.Complete(r)
+	return b.Complete(while(o.Leading, r))
 }
 
 // changedByOthers leaves out what changes status alone, which the controller does itself: a count that is followed by a count would never

@@ -116,13 +116,13 @@ func (r *SessionLogoutReconciler) remove(ctx context.Context, l *v1.SessionLogou
 }
 
 // SetupWithManager makes the manager run the reconciler.
-func (r *SessionLogoutReconciler) SetupWithManager(mgr ctrl.Manager, queues NewQueue) error {
+func (r *SessionLogoutReconciler) SetupWithManager(mgr ctrl.Manager, o Options) error {
 	return ctrl.NewControllerManagedBy(mgr).
 		Named("sessionlogout").
-		WithOptions(controller.Options{EnableWarmup: new(true), RateLimiter: rateLimiter(), NewQueue: queues}).
+		WithOptions(controller.Options{EnableWarmup: new(true), RateLimiter: rateLimiter(), NewQueue: o.NewQueue}).
 		For(&v1.SessionLogout{}, builder.WithPredicates(changedByOthers())).
 		Watches(&v1.TerminalSession{}, later(r.ofSession, countsOtherwise)).
-		Complete(r)
+		Complete(while(o.Leading, r))
 }
 
 // ofSession finds the logouts that have begun where a session is.

@@ -101,17 +101,17 @@ func secretNames(s *v1.TerminalSession) []string {
 	return names
 }
 
-// SetupWithManager makes the manager run the reconciler, concurrent sessions at a time beside those that wait for a provider.
-func (r *TerminalSessionReconciler) SetupWithManager(mgr ctrl.Manager, concurrent int, queues NewQueue) error {
-	r.calls.turns.most = concurrent
+// SetupWithManager makes the manager run the reconciler, as many sessions at a time as o says beside those that wait for a provider.
+func (r *TerminalSessionReconciler) SetupWithManager(mgr ctrl.Manager, o Options) error {
+	r.calls.turns.most = o.Concurrent
 	b := ctrl.NewControllerManagedBy(mgr).
 		Named("terminalsession").
 		WithOptions(controller.Options{
-			MaxConcurrentReconciles: concurrent + waitingRoom,
+			MaxConcurrentReconciles: o.Concurrent + waitingRoom,
 			EnableWarmup:            new(true),
 			// Failures here are the API server's. Those of providers back off by status, which survives a restart.
 			RateLimiter: rateLimiter(),
-			NewQueue:    queues,
+			NewQueue:    o.NewQueue,
 		}).
 		Watches(&v1.TerminalSession{}, r.bySession()).
 		Watches(tokenstore.Watched(), r.bySecret()).
@@ -124,7 +124,7 @@ func (r *TerminalSessionReconciler) SetupWithManager(mgr ctrl.Manager, concurren
 			Watches(&v1.ClusterSessionProvider{}, r.waking(r.ofProvider), builder.WithPredicates(providerNews())).
 			WatchesMetadata(&corev1.Namespace{}, r.waking(r.ofNamespace), builder.WithPredicates(namespaceNews()))
 	}
-	return b.Complete(r)
+	return b.Complete(r) // which asks by itself whether it leads
 }
 
 func rateLimiter() workqueue.TypedRateLimiter[reconcile.Request] {
@@ -132,7 +132,7 @@ func rateLimiter() workqueue.TypedRateLimiter[reconcile.Request] {
 }
 
 // SetupWithManager makes the manager run the reconciler.
-func (r *SessionProviderReconciler) SetupWithManager(mgr ctrl.Manager, queues NewQueue) error {
+func (r *SessionProviderReconciler) SetupWithManager(mgr ctrl.Manager, o Options) error {
 	var watched client.Object = &v1.SessionProvider{}
 	if r.Kind == v1.KindClusterSessionProvider {
 		watched = &v1.ClusterSessionProvider{}
@@ -141,7 +141,7 @@ func (r *SessionProviderReconciler) SetupWithManager(mgr ctrl.Manager, queues Ne
 		Named(map[v1.ProviderKind]string{
 			v1.KindSessionProvider: "sessionprovider", v1.KindClusterSessionProvider: "clustersessionprovider",
 		}[r.Kind]).
-		WithOptions(controller.Options{MaxConcurrentReconciles: providersAtOnce, EnableWarmup: new(true), RateLimiter: rateLimiter(), NewQueue: queues}).
+		WithOptions(controller.Options{MaxConcurrentReconciles: providersAtOnce, EnableWarmup: new(true), RateLimiter: rateLimiter(), NewQueue: o.NewQueue}).
 		// What another leader writes into status is nothing to answer: the two would go on without a pause.
 		For(watched, builder.WithPredicates(changedByOthers())).
 		WatchesRawSource(r.Providers.doubted(r.Kind)).
@@ -150,7 +150,7 @@ func (r *SessionProviderReconciler) SetupWithManager(mgr ctrl.Manager, queues Ne
 	if r.Providers.clusterWide() {
 		b = b.Watches(&v1.ClusterSessionProvider{}, handler.EnqueueRequestsFromMapFunc(r.withSameURL))
 	}
-	return b.Complete(r)
+	return b.Complete(while(o.Leading, r))
 }
 
 // ofSecret wakes the provider that a signing key is of, and those that have credentials in a Secret.

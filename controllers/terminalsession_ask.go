@@ -206,13 +206,18 @@ func over(status provider.Status) *session.Failure {
 func (r *TerminalSessionReconciler) call(ctx context.Context, seen observation, priority int, read, ask func(context.Context) error) error {
 	var failed error
 	err := r.calls.make(context.WithoutCancel(ctx), seen.Session, priority, seen.provider, func(ctx context.Context) error {
-		if failed = read(ctx); failed != nil {
+		if err := read(ctx); err != nil {
+			failed = &unread{err}
+		} else if !whether(r.Providers.Leading) { // it may have stood still since the look began
+			failed = errNotLeading
+		}
+		if failed != nil {
 			return errNotAsked
 		}
 		return ask(ctx)
 	})
 	if failed != nil {
-		return &unread{failed}
+		return failed
 	}
 	return err
 }

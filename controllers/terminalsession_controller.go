@@ -78,6 +78,9 @@ func (r *TerminalSessionReconciler) Reconcile(ctx context.Context, req ctrl.Requ
 		return ctrl.Result{}, nil // the process ends
 	}
 	defer r.calls.turns.give()
+	if !whether(r.Providers.Leading) { // asked only now, since the turn may have been long in coming
+		return ctrl.Result{RequeueAfter: leadingAgain}, nil
+	}
 	r.tokens.forget(req.NamespacedName)
 	r.statuses.forget(req.NamespacedName)
 	s, last := &v1.TerminalSession{}, r.written.of(req.NamespacedName)
@@ -111,7 +114,10 @@ func (r *TerminalSessionReconciler) Reconcile(ctx context.Context, req ctrl.Requ
 	switch {
 	case errors.As(err, &full):
 		return result(s, full.wait, r.Clock.Now()), nil
+	case errors.Is(err, errNotLeading):
+		return seen.result(leadingAgain, r.Clock.Now()), nil
 	case errors.Is(err, errCalledOff):
+		log.FromContext(ctx).Info("a call to the provider was called off, since the session is to end")
 		return ctrl.Result{RequeueAfter: time.Millisecond, Priority: new(session.PriorityEnd)}, nil
 	case err != nil:
 		return seen.result(0, r.Clock.Now()), ignoreNamespaceEnding(err)

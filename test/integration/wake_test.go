@@ -19,8 +19,8 @@ import (
 	"terminals.dev/session-controller/internal/egress"
 )
 
-// manage runs the reconcilers in a manager, as main does, until the test ends.
-func (h *harness) manage() {
+// manage runs the reconcilers in a manager, as main does but for some changes, until the test ends.
+func (h *harness) manage(changes ...func(*controllers.Options)) {
 	h.t.Helper()
 	caches := controllers.CacheOptions()
 	caches.DefaultNamespaces = map[string]cache.Config{h.namespace: {}, systemNamespace: {}}
@@ -31,11 +31,15 @@ func (h *harness) manage() {
 	if err != nil {
 		h.t.Fatal(err)
 	}
-	_, err = controllers.Setup(h.ctx, mgr, controllers.Options{
+	o := controllers.Options{
 		Namespace: systemNamespace, IssuerURL: "https://sessions.test", Concurrent: 4,
 		Metrics: h.sessions.Metrics, Recorder: h, Clock: clock.RealClock{}, Wrap: h.answers.wrap,
 		Egress: egress.Allow{Loopback: true},
-	})
+	}
+	for _, change := range changes {
+		change(&o)
+	}
+	_, err = controllers.Setup(h.ctx, mgr, o)
 	if err != nil {
 		h.t.Fatal(err)
 	}

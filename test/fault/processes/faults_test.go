@@ -7,6 +7,7 @@ import (
 	"testing"
 	"time"
 
+	"terminals.dev/session-controller/internal/lease"
 	"terminals.dev/session-controller/test/testenv"
 )
 
@@ -24,8 +25,8 @@ const (
 	takeover = 8 * time.Second
 	// expiry is how soon somebody else leads where it was not.
 	expiry = 30 * time.Second
-	// patient is how soon who has lost the lease unawares ends: it tries for 10 seconds to renew it.
-	patient = 20 * time.Second
+	// patient is how soon who has lost the lease unawares ends: at its next try to renew it, and not only when it has tried in vain for long.
+	patient = lease.RenewDeadline - lease.RetryPeriod
 	// grace is how long the manager may take to end in order: its Deployment gives it longer.
 	grace = 30 * time.Second
 )
@@ -68,15 +69,15 @@ func leaderStopped(t *testing.T, s *scene) []crash {
 	return nil
 }
 
-// leaderFrozen has whoever leads stand still until the other has led for a while, and then go on. It takes itself for the leader until it has
-// tried in vain for its lease, and so for a while two of them act.
+// leaderFrozen has whoever leads stand still until the other has led for a while, and then go on. What it had begun it goes on with, beside the
+// other, and nothing else.
 func leaderFrozen(t *testing.T, s *scene) []crash {
 	m := leader(t, s.replicas)
 	froze := time.Now()
 	must(t, m.Signal(syscall.SIGSTOP))
 	s.succeeds(t, m, expiry)
 	s.goesOn(t)
-	thawed, steps := time.Now(), s.load.done.Load()
+	thawed := time.Now()
 	must(t, m.Signal(syscall.SIGCONT))
 	until(t, patient, "who was frozen ends", func() bool {
 		select {
@@ -90,7 +91,7 @@ func leaderFrozen(t *testing.T, s *scene) []crash {
 	if m.Exit() != "exit status 1" || !strings.Contains(m.Output(), "leader election lost") {
 		t.Errorf("%s: who was frozen ended otherwise than by having lost the lease: %s\n%s", s.load.where(), m.Exit(), m.Tail(20))
 	}
-	return []crash{{froze, froze, atOnce}, {thawed, time.Now(), atOnce + int(s.load.done.Load()-steps)}}
+	return []crash{{[]span{{froze, froze}, {thawed, time.Now()}}, underway}}
 }
 
 // succeeds waits until another process leads, be it the one that was started in the place of who did.

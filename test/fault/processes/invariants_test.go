@@ -13,18 +13,24 @@ import (
 	"terminals.dev/session-controller/test/identityenv"
 )
 
-// crash is a time in which calls may have been interrupted, or made by two leaders at once. Each of so many may have left a grant of which
-// nobody heard.
+// crash is when calls may have been interrupted, or made by two leaders at once. Each of so many may have left a grant of which nobody heard.
 type crash struct {
-	from, to time.Time
-	calls    int
+	spans []span
+	calls int
 }
+
+type span struct{ from, to time.Time }
+
+// interrupted is a crash of one manager, which ends or goes without the API server for a while.
+func interrupted(from, to time.Time) crash { return crash{[]span{{from, to}}, underway} }
+
+func (c crash) over() time.Time { return c.spans[len(c.spans)-1].to }
 
 // slack is how long before a crash a call may have begun that it interrupts, and how long after it the server may yet answer to nobody.
 const slack = 2 * time.Second
 
 func (c crash) covers(at time.Time) bool {
-	return at.After(c.from.Add(-slack)) && at.Before(c.to.Add(slack))
+	return slices.ContainsFunc(c.spans, func(s span) bool { return at.After(s.from.Add(-slack)) && at.Before(s.to.Add(slack)) })
 }
 
 // verdict is what came of a fault.
@@ -139,23 +145,19 @@ func (v *verdict) sessions(l *load, f found) {
 // grants that nobody has the token of are to be of a crash each, and of each crash there are to be no more than calls could be under way.
 func (v *verdict) grants(made []time.Time, crashes []crash) {
 	v.orphans = len(made)
-	left := make([]int, len(crashes))
+	// Each is of the crash with room that is over first: whatever comes later has most to choose from.
+	slices.SortFunc(made, time.Time.Compare)
+	crashes = slices.SortedFunc(slices.Values(crashes), func(a, b crash) int { return a.over().Compare(b.over()) })
 	for _, at := range made {
-		of := -1 // where it may be of several crashes, it is of the one that is short of it
-		for i, c := range crashes {
-			if c.covers(at) && (of < 0 || left[i] < left[of]) {
-				of = i
-			}
-		}
-		if of < 0 {
+		during := func(c crash) bool { return c.covers(at) }
+		with := slices.IndexFunc(crashes, func(c crash) bool { return during(c) && c.calls > 0 })
+		switch {
+		case with >= 0:
+			crashes[with].calls--
+		case slices.ContainsFunc(crashes, during):
+			v.is("nobody has the token that was issued at %s, and each call that was interrupted then has left one", at.Format(time.StampMilli))
+		default:
 			v.is("nobody has the token that was issued at %s, when no call was interrupted", at.Format(time.StampMilli))
-			continue
-		}
-		left[of]++
-	}
-	for i, n := range left {
-		if c := crashes[i]; n > c.calls {
-			v.is("after the crash of %s nobody has %d tokens, where %d calls could be under way", c.from.Format(time.StampMilli), n, c.calls)
 		}
 	}
 }

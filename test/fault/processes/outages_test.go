@@ -32,7 +32,7 @@ func restarted(t *testing.T, d *testenv.Daemon, began time.Time) []crash {
 	t.Helper()
 	<-time.After(away)
 	must(t, d.Restart(t.Context()))
-	return []crash{{began, time.Now(), atOnce}}
+	return []crash{interrupted(began, time.Now())}
 }
 
 // freezing is one where it stands still for longer than a lease lasts, and goes on.
@@ -42,6 +42,6 @@ func freezing(d *testenv.Daemon) fault {
 		must(t, d.Signal(syscall.SIGSTOP))
 		<-time.After(frozen)
 		must(t, d.Signal(syscall.SIGCONT))
-		return []crash{{began, time.Now(), atOnce}}
+		return []crash{interrupted(began, time.Now())}
 	}
 }

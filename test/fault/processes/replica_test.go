@@ -2,7 +2,9 @@ package processes
 
 import (
 	"context"
+	"encoding/json"
 	"fmt"
+	"iter"
 	"os"
 	"path/filepath"
 	"strconv"
@@ -11,6 +13,7 @@ import (
 	"testing"
 	"time"
 
+	"terminals.dev/session-controller/internal/lease"
 	"terminals.dev/session-controller/test/testenv"
 )
 
@@ -42,7 +45,9 @@ func keepReplicas(t *testing.T, names []string, args ...string) []*replica {
 	var kept sync.WaitGroup
 	var all []*replica
 	for _, name := range names {
-		r := &replica{name: name, args: append([]string{"--allow-loopback-providers", "--endpoint-auth=None"}, args...)}
+		r := &replica{name: name, args: append([]string{
+			"--allow-loopback-providers", "--endpoint-auth=None", fmt.Sprint("--concurrent-sessions=", working),
+		}, args...)}
 		all = append(all, r)
 		kept.Go(func() { r.keep(ctx) })
 	}
@@ -72,7 +77,7 @@ func (r *replica) keep(ctx context.Context) {
 		r.runs(m)
 		select {
 		case <-m.Done():
-			r.ended(exit{time.Now(), m.Exit(), m.Exit() != "exit status 0"})
+			r.ended(exit{time.Now(), m.Exit(), !finished(m)})
 		case <-ctx.Done():
 			m.Kill()
 		}
@@ -90,6 +95,11 @@ func (r *replica) ended(e exit) {
 	defer r.mu.Unlock()
 	r.running = nil
 	r.exits = append(r.exits, e)
+}
+
+// finished is whether a process that has ended has finished before what it had begun: told to end, or since another leads.
+func finished(m *testenv.Manager) bool {
+	return m.Exit() == "exit status 0" || strings.Contains(m.Output(), lease.ErrLost.Error()) && !strings.Contains(m.Output(), "failed waiting for")
 }
 
 // current is the process, once it is ready.
@@ -131,19 +141,39 @@ func leader(t *testing.T, replicas []*replica) *testenv.Manager {
 	return found
 }
 
-// told is what all managers that there were have logged of a session.
-func told(replicas []*replica, name string) string {
-	var lines []string
-	for _, r := range replicas {
-		logs, _ := filepath.Glob(filepath.Join(env.Dir, r.name+"-*", "manager.log"))
-		for _, log := range logs {
-			content, _ := os.ReadFile(log)
-			for line := range strings.Lines(string(content)) {
-				if strings.Contains(line, strconv.Quote(name)) {
-					lines = append(lines, filepath.Base(filepath.Dir(log))+" "+line)
+// logged are the lines with some text in them that all managers that there were have logged, by whom.
+func logged(replicas []*replica, text string) iter.Seq2[string, string] {
+	return func(yield func(by, line string) bool) {
+		for _, r := range replicas {
+			logs, _ := filepath.Glob(filepath.Join(env.Dir, r.name+"-*", "manager.log"))
+			for _, log := range logs {
+				content, _ := os.ReadFile(log)
+				for line := range strings.Lines(string(content)) {
+					if strings.Contains(line, text) && !yield(filepath.Base(filepath.Dir(log)), line) {
+						return
+					}
 				}
 			}
 		}
 	}
-	return strings.Join(lines, "")
+}
+
+// told is what managers have said of a session.
+func told(replicas []*replica, name string) string {
+	var all strings.Builder
+	for by, line := range logged(replicas, strconv.Quote(name)) {
+		all.WriteString(by + " " + line)
+	}
+	return all.String()
+}
+
+// calledOff are the calls that managers have called off since a time, as the session was to end: what was answered nobody has heard.
+func calledOff(replicas []*replica, since time.Time) (found []crash) {
+	for _, line := range logged(replicas, "a call to the provider was called off") {
+		var said struct{ TS time.Time }
+		if err := json.Unmarshal([]byte(line), &said); err == nil && said.TS.After(since.Add(-time.Second)) {
+			found = append(found, crash{[]span{{said.TS, said.TS.Add(time.Second)}}, 1}) // logs tell the second
+		}
+	}
+	return found
 }

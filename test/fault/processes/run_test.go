@@ -3,6 +3,7 @@ package processes
 import (
 	"fmt"
 	"path"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -58,7 +59,7 @@ func (s *scene) under(t *testing.T, do fault) {
 	var since time.Time
 	s.found, since = rest(t, s.load)
 	exits, restarts := s.exits(before.at)
-	came, err := s.judge(t.Context(), s.found, before, append(crashes, exits...))
+	came, err := s.judge(t.Context(), s.found, before, slices.Concat(crashes, exits, calledOff(s.replicas, before.at)))
 	must(t, err)
 	for _, wrong := range came.wrong {
 		t.Errorf("%s: %s", s.load.where(), wrong)
@@ -105,7 +106,7 @@ func (s *scene) exits(since time.Time) (crashes []crash, n int) {
 		for _, e := range r.exitsSince(since) {
 			n++
 			if e.crash {
-				crashes = append(crashes, crash{e.at, e.at, atOnce})
+				crashes = append(crashes, interrupted(e.at, e.at))
 			}
 		}
 	}

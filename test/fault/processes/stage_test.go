@@ -17,8 +17,13 @@ import (
 )
 
 const (
-	// atOnce is how many calls to the provider may be under way: so many a crash can interrupt.
-	atOnce = 8
+	// atOnce is how many calls the provider takes at a time, and working how many sessions a manager works on beside those.
+	atOnce, working = 8, 16
+	// underway is how many tokens it can cost that a manager is stopped. Each is of a session between its call and the write that keeps what was
+	// answered. It is with the provider, or it has a turn, or it waits for one with its answer. Who waits so goes before who begins, so while
+	// one waits no call comes to these, and those who wait are some of the atOnce and working that there were when none did. A leader that lost
+	// its lease in between begins no call, so these are also all that it can make beside another leader.
+	underway = atOnce + working
 	// latency is how long the provider takes, half of it before a token is in its book and half before anybody hears of it: a crash finds calls
 	// under way.
 	latency = 100 * time.Millisecond
