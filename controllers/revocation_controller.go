@@ -155,6 +155,9 @@ func (r *RevocationReconciler) revoke(ctx context.Context, w tokenstore.Waiting,
 	if !whether(r.Providers.Leading) { // it may have stood still since the look began
 		return r.later(w, leadingAgain), nil
 	}
+	if err := r.finish(ctx, kept, req); err != nil {
+		return urgency(w), err
+	}
 	said.unsent = false
 	began := r.Clock.Now()
 	limited, cancel := context.WithTimeout(ctx, revokeTimeout)

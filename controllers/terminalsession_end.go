@@ -26,16 +26,17 @@ const refreshTokenLife = 30 * 24 * time.Hour
 // end deletes every Secret of the session, which ends with a word for why.
 func (r *TerminalSessionReconciler) end(ctx context.Context, seen observation, why string) error {
 	var mine []tokenstore.Found
+	if seen.Grant.Kind != "" { // first: after a crash, with nothing but the grant, a session that is wanted again would be renewed
+		mine = append(mine, seen.grant)
+	}
+	token := len(mine)
 	for _, f := range []tokenstore.Found{seen.kept, seen.wanted} {
 		switch f.State {
 		case tokenstore.Unchanged, tokenstore.Intact, tokenstore.Altered:
-			if len(mine) == 0 || mine[0].Name != f.Name {
+			if len(mine) == token || mine[token].Name != f.Name {
 				mine = append(mine, f)
 			}
 		}
-	}
-	if seen.Grant.Kind != "" {
-		mine = append(mine, seen.grant)
 	}
 	if err := r.discard(ctx, seen.Session, mine, why); err != nil || !isGoing(seen.Session) {
 		return err
