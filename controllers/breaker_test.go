@@ -8,7 +8,6 @@ import (
 	"testing"
 	"time"
 
-	"k8s.io/apimachinery/pkg/types"
 	clocktesting "k8s.io/utils/clock/testing"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
@@ -46,10 +45,19 @@ func (a *asker) comes() *v1.TerminalSession {
 
 // ask makes one call that takes a while and ends so.
 func (a *asker) ask(answer error, took time.Duration) error {
-	return a.calls.make(context.Background(), a.comes(), 0, a.to, func(context.Context) error {
+	return a.calls.make(context.Background(), a.comes(), 0, a.to, only(func(context.Context) error {
 		a.step(took)
 		return answer
-	})
+	}))
+}
+
+// only is a call that takes nothing, and of which nobody wants to know what comes late.
+func only(ask func(context.Context) error) asked {
+	return asked{
+		read: func(context.Context) error { return nil },
+		ask:  ask,
+		late: func(error) {},
+	}
 }
 
 func (a *asker) step(d time.Duration) { a.clock.SetTime(a.clock.Now().Add(d)) }
@@ -73,10 +81,10 @@ func (a *asker) begin() func(error, bool) {
 // leftAlone checks that the provider is not asked, and tells for how long.
 func (a *asker) leftAlone(kind provider.Kind) *provider.Error {
 	a.t.Helper()
-	err := a.calls.make(context.Background(), a.comes(), 0, a.to, func(context.Context) error {
+	err := a.calls.make(context.Background(), a.comes(), 0, a.to, only(func(context.Context) error {
 		a.t.Error("the provider is asked")
 		return nil
-	})
+	}))
 	var alone *provider.Error
 	if !errors.As(err, &alone) || alone.Kind != kind || !errors.Is(err, errNotAsked) {
 		a.t.Fatalf("the error is %v, want one of kind %s", err, kind)
@@ -212,23 +220,6 @@ func TestANewVersionOfAProviderIsAskedAtOnce(t *testing.T) {
 	late(failing(provider.Unavailable), false) // of the old one
 	if a.state() != telemetry.CircuitClosed {
 		t.Errorf("its state is %d", a.state())
-	}
-}
-
-func TestACallThatIsCalledOffTellsNothingOfTheProvider(t *testing.T) {
-	t.Parallel()
-	a := newAsker(t, roomy)
-	for range 2 * failuresToOpen {
-		err := a.calls.make(context.Background(), a.comes(), 0, a.to, func(context.Context) error {
-			a.calls.callOff(types.NamespacedName{Name: fmt.Sprint(a.came)})
-			return failing(provider.Unavailable)
-		})
-		if !errors.Is(err, errCalledOff) {
-			t.Fatalf("the error is %v", err)
-		}
-	}
-	if a.state() != telemetry.CircuitClosed {
-		t.Errorf("the state is %d", a.state())
 	}
 }
 

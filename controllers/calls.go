@@ -23,7 +23,7 @@ const (
 )
 
 var (
-	// errCalledOff is how a call ends when there is to be no session any more.
+	// errCalledOff is how a call ends for a session that is to end.
 	errCalledOff = errors.New("the session is to end: the call to its provider was called off")
 	// errNotAsked is found by errors.Is in what a call ends with that was not made, as the provider is left alone or cannot be asked.
 	errNotAsked = errors.New("the provider was not asked")
@@ -35,18 +35,16 @@ type noRoom struct{ wait time.Duration }
 func (e *noRoom) Error() string { return "there is no room for another call to the provider just now" }
 
 // calls are the calls to providers that are under way. While a session waits for its provider it leaves its turn to others, and where too
-// many wait for a provider the next ones come back later. A call is called off when its session is to end, since an end waits for nobody.
+// many wait for a provider the next ones come back later. A session that is to end waits for no provider: its call goes on without it.
 type calls struct {
 	// turns are those of the sessions that are worked on. Where they have no limit, nor has the room.
 	turns turns
 
 	mu       sync.Mutex
-	underway map[types.NamespacedName]call
-}
-
-type call struct {
-	of     place
-	cancel context.CancelCauseFunc
+	underway map[*call]struct{}
+	// alone are the calls that go on without their sessions; none is left to itself any more once the process ends.
+	alone  sync.WaitGroup
+	ending bool
 }
 
 // place is a provider that is asked over the network, wherever it is; empty for one that is in this process.
@@ -56,43 +54,83 @@ type place struct {
 	ref       v1.ProviderReference
 }
 
-// make makes a call for a session that is so urgent, if the provider is to be asked now. An error is *noRoom or errCalledOff, or what came
-// of the call.
-func (c *calls) make(ctx context.Context, s *v1.TerminalSession, priority int, to resolved, ask func(context.Context) error) error {
+// asked is what a call is made of.
+type asked struct {
+	// read gets together what the call takes, once the provider may be asked. It is given up when the session is to end.
+	read func(context.Context) error
+	// ask asks. It goes on when the session is to end: the provider may have done by then what it was asked for.
+	ask func(context.Context) error
+	// late takes what came of ask where the session has not waited for that.
+	late func(error)
+}
+
+// make makes a call for a session that is so urgent, if the provider is to be asked now. An error is *noRoom, *unread or errCalledOff, or what
+// came of the call.
+func (c *calls) make(ctx context.Context, s *v1.TerminalSession, priority int, to resolved, do asked) error {
 	who := comer{client.ObjectKeyFromObject(s), priority}
 	of := place{}
 	if to.remote != nil {
 		of = placeOf(s)
 	}
-	timed, leave := c.enter(ctx, who.key, of, max(callTimeout, to.timeout))
-	if leave == nil {
+	mine := c.enter(ctx, who.key, of, max(callTimeout, to.timeout))
+	if mine == nil {
 		return to.full(who)
 	}
-	defer leave()
 	left, err := to.enter(who)
 	if err != nil {
+		c.leave(mine)
 		return err
 	}
-	// What follows is undone also where a library panics, since the worker goes on.
-	var answer error
-	ended, calledOff := false, false
-	if to.remote != nil {
-		c.turns.give()
-		defer func() {
-			lane := laneAnswered
-			if calledOff {
-				lane = laneEnd
-			}
-			c.turns.again(ctx, who.key, lane)
-		}()
+	if !of.remote {
+		return c.carryOut(mine, do, left)
 	}
-	defer func() { left(answer, !ended || calledOff || ctx.Err() != nil) }()
-	answer = ask(timed)
-	ended, calledOff = true, answer != nil && errors.Is(context.Cause(timed), errCalledOff)
-	if calledOff {
-		return errCalledOff
+	lane := laneAnswered
+	c.turns.give()
+	defer func() { c.turns.again(ctx, who.key, lane) }() // also where a library panics, since the worker goes on
+	if err = c.carryOut(mine, do, left); errors.Is(err, errCalledOff) {
+		lane = laneEnd
 	}
-	return answer
+	return err
+}
+
+// carryOut reads what a call takes, makes it, and waits for what comes of it for as long as the session does.
+func (c *calls) carryOut(mine *call, do asked, left func(err error, givenUp bool)) error {
+	if err := c.read(mine, do.read, left); err != nil {
+		return err
+	}
+	go c.ask(mine, do, left)
+	select {
+	case <-mine.answered:
+	case <-mine.wanted.Done():
+		if mine.isCalledOff() && c.leaveAlone(mine) {
+			return errCalledOff
+		}
+		<-mine.answered
+	}
+	if bad, ok := errors.AsType[*panicked](mine.answer); ok {
+		panic(bad.why) // for whoever catches what reconcilers do
+	}
+	return mine.answer
+}
+
+// read reads what a call takes. Where that fails the call is over.
+func (c *calls) read(mine *call, read func(context.Context) error, left func(err error, givenUp bool)) (err error) {
+	done := false
+	defer func() {
+		if !done {
+			left(errNotAsked, true)
+			c.leave(mine)
+		}
+	}()
+	err = read(mine.wanted)
+	switch {
+	case mine.isCalledOff():
+		return errors.Join(errCalledOff, errNotAsked)
+	case err != nil:
+		return &unread{err}
+	}
+	done = true
+	return nil
 }
 
 // enter asks the provider's limit and breaker for leave to make one call. Who has it says what came of the call.
@@ -125,26 +163,30 @@ func placeOf(s *v1.TerminalSession) place {
 	return of
 }
 
-// enter begins a call for a session, whose context ends in time. Where there is no room for it, leave is nil.
-func (c *calls) enter(ctx context.Context, key types.NamespacedName, of place, most time.Duration) (_ context.Context, leave func()) {
+// enter begins a call for a session, which ends in time; nil where there is no room for it.
+func (c *calls) enter(ctx context.Context, key types.NamespacedName, of place, most time.Duration) *call {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if of.remote && !c.room(of) {
-		return nil, nil
+		return nil
 	}
-	ctx, cancel := context.WithCancelCause(ctx)
-	timed, stop := context.WithTimeout(ctx, most)
+	mine := &call{key: key, of: of, answered: make(chan struct{})}
+	mine.timed, mine.stop = context.WithTimeout(ctx, most)
+	mine.wanted, mine.off = context.WithCancelCause(mine.timed)
 	if c.underway == nil {
-		c.underway = map[types.NamespacedName]call{}
+		c.underway = map[*call]struct{}{}
 	}
-	c.underway[key] = call{of, cancel}
-	return timed, func() {
-		stop()
-		cancel(nil)
-		c.mu.Lock()
-		defer c.mu.Unlock()
-		delete(c.underway, key)
-	}
+	c.underway[mine] = struct{}{}
+	return mine
+}
+
+// leave ends a call.
+func (c *calls) leave(mine *call) {
+	mine.off(nil)
+	mine.stop()
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	delete(c.underway, mine)
 }
 
 // room is whether one more may wait for a provider. It is asked under the lock.
@@ -153,7 +195,7 @@ func (c *calls) room(of place) bool {
 		return true
 	}
 	all, namespace, same := 0, 0, 0
-	for _, other := range c.underway {
+	for other := range c.underway {
 		if !other.of.remote {
 			continue
 		}
@@ -168,13 +210,16 @@ func (c *calls) room(of place) bool {
 	return all < waitingRoom && namespace < waitingRoom/2 && same < waitingRoom/4
 }
 
-// callOff ends the call that is under way for a session that is to end, if there is one, or has it be among the next who get a turn.
+// callOff has a session that is to end no longer wait for the call that is under way for it, if there is one, or has it be among the next who
+// get a turn.
 func (c *calls) callOff(key types.NamespacedName) {
 	c.turns.hurry(key)
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if underway, ok := c.underway[key]; ok {
-		underway.cancel(errCalledOff)
+	for underway := range c.underway {
+		if underway.key == key {
+			underway.off(errCalledOff)
+		}
 	}
 }
 

@@ -19,7 +19,7 @@ import (
 func enters(c *calls, of place) (n int) {
 	for ; n < 2*waitingRoom; n++ {
 		key := types.NamespacedName{Namespace: of.namespace, Name: fmt.Sprint(of.ref.Name, n)}
-		if _, leave := c.enter(context.Background(), key, of, time.Minute); leave == nil {
+		if c.enter(context.Background(), key, of, time.Minute) == nil {
 			break
 		}
 	}
@@ -48,7 +48,7 @@ func TestNeitherProvidersNorNamespacesThatHangHoldUpOthers(t *testing.T) {
 			t.Errorf("%v has room for %d calls, want %d", test.of, n, test.want)
 		}
 	}
-	if _, leave := c.enter(context.Background(), types.NamespacedName{Name: "x"}, place{}, time.Minute); leave == nil {
+	if c.enter(context.Background(), types.NamespacedName{Name: "x"}, place{}, time.Minute) == nil {
 		t.Error("there is no room for an embedded provider, which nobody waits for")
 	}
 }
@@ -80,11 +80,11 @@ func TestWhoWaitsForAProviderHasGivenItsTurnBack(t *testing.T) {
 			}
 			defer a.calls.turns.give()
 			work()
-			err := a.calls.make(context.Background(), s, 0, a.to, func(context.Context) error {
+			err := a.calls.make(context.Background(), s, 0, a.to, only(func(context.Context) error {
 				began <- struct{}{}
 				<-answer
 				return nil
-			})
+			}))
 			if err != nil {
 				t.Error(err)
 			}
@@ -160,7 +160,7 @@ func TestACallThatPanicsLeavesNothingBehind(t *testing.T) {
 		a.calls.turns.take(context.Background(), types.NamespacedName{}, func() int { return session.PriorityLogin })
 		defer a.calls.turns.give()
 		defer func() { _ = recover() }() // as controller-runtime does
-		_ = a.calls.make(context.Background(), a.comes(), 0, a.to, func(context.Context) error { panic("a library's") })
+		_ = a.calls.make(context.Background(), a.comes(), 0, a.to, only(func(context.Context) error { panic("a library's") }))
 	}
 	for range 5 {
 		panics()

@@ -292,10 +292,10 @@ func TestAServerNeverSeesMoreRequestsThanItsLimit(t *testing.T) {
 			session := &v1.TerminalSession{}
 			session.Name = fmt.Sprint(i)
 			for {
-				err := c.make(context.Background(), session, 0, to, func(ctx context.Context) error {
+				err := c.make(context.Background(), session, 0, to, only(func(ctx context.Context) error {
 					_, err := to.Login(ctx, provider.Request{AuthToken: fmt.Sprint("proof-", i)})
 					return err
-				})
+				}))
 				var full *noRoom
 				if !errors.As(err, &full) {
 					if err != nil {

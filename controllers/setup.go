@@ -16,6 +16,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/controller"
 	"sigs.k8s.io/controller-runtime/pkg/handler"
+	"sigs.k8s.io/controller-runtime/pkg/manager"
 	"sigs.k8s.io/controller-runtime/pkg/predicate"
 	"sigs.k8s.io/controller-runtime/pkg/reconcile"
 
@@ -104,6 +105,9 @@ func secretNames(s *v1.TerminalSession) []string {
 // SetupWithManager makes the manager run the reconciler, as many sessions at a time as o says beside those that wait for a provider.
 func (r *TerminalSessionReconciler) SetupWithManager(mgr ctrl.Manager, o Options) error {
 	r.calls.turns.most = o.Concurrent
+	if err := mgr.Add(manager.RunnableFunc(r.calls.end)); err != nil {
+		return fmt.Errorf("having the process wait for calls that were called off: %w", err)
+	}
 	b := ctrl.NewControllerManagedBy(mgr).
 		Named("terminalsession").
 		WithOptions(controller.Options{

@@ -37,10 +37,11 @@ func (r *TerminalSessionReconciler) act(ctx context.Context, seen observation, d
 	case session.ActionEnd:
 		return session.Outcome{}, r.end(ctx, seen, cmp.Or(d.End, v1.ReasonTerminating))
 	case session.ActionRelease:
-		if seen.Session.Status.Token != nil { // somebody else has deleted its Secret
+		err := r.release(ctx, seen)
+		if err == nil && seen.Session.Status.Token != nil { // somebody else has deleted its Secret
 			r.Metrics.Revocation(telemetry.Lost)
 		}
-		return session.Outcome{}, r.release(ctx, seen.Session)
+		return session.Outcome{}, err
 	case session.ActionDelete:
 		return session.Outcome{}, r.remove(ctx, seen.Session)
 	}

@@ -60,7 +60,10 @@ func (r *TerminalSessionReconciler) renew(ctx context.Context, seen observation)
 		read: func(ctx context.Context, req *provider.Request) error {
 			if seen.Secret.Refreshable {
 				grant, err := r.Store.ReadGrant(ctx, s.Namespace, seen.grant)
-				if err != nil && !errors.Is(err, tokenstore.ErrAltered) { // without one the provider may have another way
+				if errors.Is(err, tokenstore.ErrAltered) { // without one the provider may have another way, if the session is there
+					err = r.makeSure(ctx, s)
+				}
+				if err != nil {
 					return err
 				}
 				if seen.grant.Attempt >= session.NextAttempt(s) {
@@ -163,13 +166,17 @@ func polled(outcome session.Outcome, err error) (session.Outcome, error) {
 // check asks whether the provider still honours the token. What goes wrong with the question says nothing of the session.
 func (r *TerminalSessionReconciler) check(ctx context.Context, seen observation) (session.Outcome, error) {
 	s, req := seen.Session, request(seen.Session, seen.Session.Status.SessionID)
-	asked, status := r.Clock.Now(), provider.Status{}
-	err := r.call(ctx, seen, session.PriorityResync, func(ctx context.Context) (err error) {
-		req.Token, _, err = r.Store.Token(ctx, s, seen.kept)
-		return err
-	}, func(ctx context.Context) (err error) {
-		status, err = seen.provider.Check(ctx, req)
-		return err
+	began, status := r.Clock.Now(), provider.Status{}
+	err := r.call(context.WithoutCancel(ctx), seen, session.PriorityResync, asked{
+		read: func(ctx context.Context) (err error) {
+			req.Token, _, err = r.Store.Token(ctx, s, seen.kept)
+			return err
+		},
+		ask: func(ctx context.Context) (err error) {
+			status, err = seen.provider.Check(ctx, req)
+			return err
+		},
+		late: func(error) {},
 	})
 	if unasked(err) {
 		return session.Outcome{}, err
@@ -180,7 +187,7 @@ func (r *TerminalSessionReconciler) check(ctx context.Context, seen observation)
 		ended = nil
 	}
 	if !errors.Is(err, errNotAsked) {
-		r.Metrics.ProviderRequest(seen.provider.Kind, opCheck, outcomeName(cmp.Or(said, ended), "Active"), r.Clock.Since(asked))
+		r.Metrics.ProviderRequest(seen.provider.Kind, opCheck, outcomeName(cmp.Or(said, ended), "Active"), r.Clock.Since(began))
 	}
 	if ended == nil {
 		return session.Outcome{}, nil
@@ -201,57 +208,58 @@ func over(status provider.Status) *session.Failure {
 	return nil
 }
 
-// call makes a call that is so urgent once there is room for it, and reads what it takes only then: who has to wait costs nothing. An error is
-// one that unasked knows, or of the call.
-func (r *TerminalSessionReconciler) call(ctx context.Context, seen observation, priority int, read, ask func(context.Context) error) error {
-	var failed error
-	err := r.calls.make(context.WithoutCancel(ctx), seen.Session, priority, seen.provider, func(ctx context.Context) error {
+// call makes a call that is so urgent, while this process leads.
+func (r *TerminalSessionReconciler) call(ctx context.Context, seen observation, priority int, do asked) error {
+	read := do.read
+	do.read = func(ctx context.Context) error {
 		if err := read(ctx); err != nil {
-			failed = &unread{err}
-		} else if !whether(r.Providers.Leading) { // it may have stood still since the look began
-			failed = errNotLeading
+			return err
 		}
-		if failed != nil {
-			return errNotAsked
+		if !whether(r.Providers.Leading) { // it may have stood still since the look began
+			return errNotLeading
 		}
-		return ask(ctx)
-	})
-	if failed != nil {
-		return failed
+		return nil
 	}
-	return err
+	return r.calls.make(ctx, seen.Session, priority, seen.provider, do)
 }
 
 // obtain asks the provider for a token and puts it into the Secret, or what to ask again with into the grant. Once it has begun to ask it
-// goes on though the manager is told to stop: what a provider gives it gives once.
+// goes on, though the manager is told to stop or the session is to end: what a provider gives it gives once.
 func (r *TerminalSessionReconciler) obtain(ctx context.Context, seen observation, q question) (session.Outcome, error) {
+	ctx = context.WithoutCancel(ctx)
 	req := request(seen.Session, q.sessionID)
-	asked, answer := r.Clock.Now(), provider.Result{}
-	err := r.call(ctx, seen, session.Priority(seen.Session, r.Clock.Now()), func(ctx context.Context) (err error) {
-		if q.read != nil {
-			if err := q.read(ctx, &req); err != nil {
+	began, answer := r.Clock.Now(), provider.Result{}
+	err := r.call(ctx, seen, session.Priority(seen.Session, began), asked{
+		read: func(ctx context.Context) (err error) {
+			if q.read != nil {
+				if err := q.read(ctx, &req); err != nil {
+					return err
+				}
+			}
+			if req.AuthToken, err = r.authToken(ctx, seen); err != nil {
 				return err
 			}
-		}
-		if req.AuthToken, err = r.authToken(ctx, seen); err != nil {
+			return r.promise(ctx, seen)
+		},
+		ask: func(ctx context.Context) (err error) {
+			if err := secureLogin(seen.provider, req); err != nil {
+				return err
+			}
+			answer, err = q.ask(ctx, req)
 			return err
-		}
-		return r.promise(ctx, seen)
-	}, func(ctx context.Context) (err error) {
-		if err := secureLogin(seen.provider, req); err != nil {
-			return err
-		}
-		answer, err = q.ask(ctx, req)
-		return err
+		},
+		late: func(err error) { r.late(ctx, seen, q, answer, err, began) },
 	})
+	if errors.Is(err, errCalledOff) && !errors.Is(err, errNotAsked) {
+		r.spent.note(seen.Session)
+	}
 	if unasked(err) {
 		return session.Outcome{}, err
 	}
-	ctx = context.WithoutCancel(ctx)
 	said := failure(err)
 	if said == nil && answer.Pending != nil {
-		r.Metrics.ProviderRequest(seen.provider.Kind, q.operation, "Pending", r.Clock.Since(asked))
-		return r.wait(ctx, seen, q, *answer.Pending, asked)
+		r.Metrics.ProviderRequest(seen.provider.Kind, q.operation, "Pending", r.Clock.Since(began))
+		return r.wait(ctx, seen, q, *answer.Pending, began)
 	}
 	token := provider.Token{}
 	if said == nil {
@@ -259,9 +267,9 @@ func (r *TerminalSessionReconciler) obtain(ctx context.Context, seen observation
 		said = check(seen, q, req, token)
 	}
 	if !errors.Is(err, errNotAsked) {
-		r.Metrics.ProviderRequest(seen.provider.Kind, q.operation, outcomeName(said, "Issued"), r.Clock.Since(asked))
+		r.Metrics.ProviderRequest(seen.provider.Kind, q.operation, outcomeName(said, "Issued"), r.Clock.Since(began))
 	}
-	return r.take(ctx, seen, q, req, token, said, asked)
+	return r.take(ctx, seen, q, req, token, said, began)
 }
 
 // authToken reads the auth token that the session names. One that is not there is empty and no error: the provider decides whether it

@@ -69,6 +69,7 @@ type TerminalSessionReconciler struct {
 	tokens, statuses own
 	silence          silence
 	calls            calls
+	spent            spent
 	pace             pace
 }
 
@@ -240,6 +241,7 @@ func (r *TerminalSessionReconciler) gone(ctx context.Context, key client.ObjectK
 	r.written.forget(key)
 	r.silence.forget(key)
 	r.pace.forget(key)
+	r.spent.forget(key)
 	left, err := r.Store.Of(ctx, key, "")
 	if err != nil || len(left) == 0 {
 		return err

@@ -41,7 +41,7 @@ func (r *TerminalSessionReconciler) end(ctx context.Context, seen observation, w
 	if err := r.discard(ctx, seen.Session, mine, why); err != nil || !isGoing(seen.Session) {
 		return err
 	}
-	return r.release(ctx, seen.Session)
+	return r.release(ctx, seen)
 }
 
 // remove deletes the object of a finished session, as it was seen.
@@ -53,8 +53,30 @@ func (r *TerminalSessionReconciler) remove(ctx context.Context, s *v1.TerminalSe
 	return nil
 }
 
-// release lets go of a session that is being deleted.
-func (r *TerminalSessionReconciler) release(ctx context.Context, s *v1.TerminalSession) error {
+// release lets go of a session that is being deleted. Whatever Secrets it has go with it, so it fails where there is one that was not seen: the
+// caches of sessions and Secrets do not go together, and nobody would tell the provider of the token in that one.
+func (r *TerminalSessionReconciler) release(ctx context.Context, seen observation) error {
+	s := seen.Session
+	if !controllerutil.ContainsFinalizer(s, v1.Finalizer) {
+		return nil
+	}
+	maybe := []tokenstore.Found{seen.kept}
+	if seen.wanted.Name != seen.kept.Name {
+		maybe = append(maybe, seen.wanted)
+	}
+	if seen.provider.Provider == nil || seen.provider.Capabilities().Refreshes {
+		maybe = append(maybe, seen.grant)
+	}
+	for _, f := range maybe {
+		if f.State != tokenstore.Absent {
+			continue
+		}
+		if has, err := r.Store.Has(ctx, s, f.Name); err != nil {
+			return err
+		} else if has {
+			return fmt.Errorf("the Secret %s of session %s was not seen yet, and is looked at again", f.Name, client.ObjectKeyFromObject(s))
+		}
+	}
 	return client.IgnoreNotFound(r.finalizer(ctx, s, controllerutil.RemoveFinalizer))
 }
 
@@ -233,10 +255,41 @@ func (r *TerminalSessionReconciler) aside(ctx context.Context, s *v1.TerminalSes
 	return err
 }
 
-// revoke puts aside a token that is discarded, if there is one that the provider has to be told of.
+// late takes what came of a call whose session has not waited for it, since it was to end. Nobody needs the token that there may be.
+func (r *TerminalSessionReconciler) late(ctx context.Context, seen observation, q question, answer provider.Result, err error, began time.Time) {
+	said, well := failure(err), "Issued"
+	if answer.Pending != nil {
+		well = "Pending"
+	}
+	if !errors.Is(err, errNotAsked) {
+		r.Metrics.ProviderRequest(seen.provider.Kind, q.operation, outcomeName(said, well), r.Clock.Since(began))
+	}
+	switch {
+	case said == nil && answer.Token != nil:
+		r.giveBack(ctx, seen, q, *answer.Token, began)
+	case q.operation != opRenew && unclear(said, err) && seen.provider.Capabilities().RevokesBySession:
+		r.revoke(ctx, seen, request(seen.Session, q.sessionID), began.Add(refreshTokenLife))
+	}
+}
+
+// unclear is whether a provider may have done what it was asked for, though nobody has heard of it.
+func unclear(said *session.Failure, err error) bool {
+	return said != nil && said.Kind == session.FailureUnavailable && !errors.Is(err, errNotAsked) && !errors.Is(err, errNoTurn)
+}
+
+// giveBack puts aside a token that is discarded, if the provider has to be told of it.
+func (r *TerminalSessionReconciler) giveBack(ctx context.Context, seen observation, q question, token provider.Token, asked time.Time) {
+	req := request(seen.Session, q.sessionID)
+	if req.Token, req.RefreshToken = token.Value, token.RefreshToken; req.Token == "" && req.RefreshToken == "" {
+		return
+	}
+	r.revoke(ctx, seen, req, asked.Add(token.ExpiresIn))
+}
+
+// revoke puts aside what is discarded, if the provider has to be told of it.
 func (r *TerminalSessionReconciler) revoke(ctx context.Context, seen observation, req provider.Request, expiresAt time.Time) {
 	issuer := tell(seen)
-	if req.Token == "" && req.RefreshToken == "" || issuer == nil {
+	if issuer == nil {
 		return
 	}
 	if err := r.aside(ctx, seen.Session, req, session.NextAttempt(seen.Session), *issuer, expiresAt); err != nil {

@@ -29,11 +29,7 @@ const leastLife = 2 * time.Second
 func (r *TerminalSessionReconciler) take(ctx context.Context, seen observation, q question, req provider.Request, token provider.Token,
 	refused *session.Failure, asked time.Time,
 ) (session.Outcome, error) {
-	discard := func() {
-		discarded := request(seen.Session, q.sessionID)
-		discarded.Token, discarded.RefreshToken = token.Value, token.RefreshToken
-		r.revoke(ctx, seen, discarded, asked.Add(token.ExpiresIn))
-	}
+	discard := func() { r.giveBack(ctx, seen, q, token, asked) }
 	var err error
 	into := q.over.Name
 	renewal, rotated := q.operation == opRenew, token.RefreshToken != "" && token.RefreshToken != req.RefreshToken
@@ -41,7 +37,7 @@ func (r *TerminalSessionReconciler) take(ctx context.Context, seen observation, 
 		into, err = r.keepGrant(ctx, seen, q, token)
 	}
 	// To revoke one token of a family may end all of it, so what a living session may hang on is left alone.
-	spare := !renewal || req.RefreshToken == "" && token.RefreshToken == ""
+	spare := !renewal || req.RefreshToken == "" && (token.RefreshToken == "" || isApart(seen, into, err))
 	if refused != nil {
 		if spare || refused.EndsSession() {
 			discard()
@@ -71,6 +67,11 @@ func (r *TerminalSessionReconciler) take(ctx context.Context, seen observation, 
 		return session.Outcome{Failure: refused}, nil
 	}
 	return outcome, err
+}
+
+// isApart is whether a renewal that was another login has come to nothing: its refresh token was not kept, and the session hangs on another.
+func isApart(seen observation, into string, err error) bool {
+	return err != nil && (notWritten(err) || secretRefused(into, err) != nil) && !seen.provider.Capabilities().Idempotent
 }
 
 // keepGrant keeps a refresh token, and returns the name of its Secret.

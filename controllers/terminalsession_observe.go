@@ -69,6 +69,9 @@ func (r *TerminalSessionReconciler) observe(ctx context.Context, s *v1.TerminalS
 		return seen, err
 	}
 	seen.Secret.Refreshable = seen.Grant.Refreshes(s) && !seen.provider.SecureLogin
+	if r.spent.is(s) {
+		seen.Discarded = &session.Discarded{}
+	}
 	seen.NextPoll = r.pace.nextPoll(s)
 	seen.CheckDue = r.pace.checkDue(s, seen.provider.CheckEvery, r.Clock.Now())
 	return seen, nil

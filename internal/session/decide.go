@@ -67,13 +67,16 @@ func Decide(in Input, now time.Time) Decision {
 		if !ok {
 			continue
 		}
-		if d.Action == ActionEnd && !d.Silent && newest(in) >= NextAttempt(in.Session) {
+		if d.Action == ActionEnd && !d.Silent && newest(in) >= NextAttempt(in.Session) || d.Action.asks() && in.Discarded != nil {
 			return Decision{Action: ActionCount, Phase: in.Session.Status.Phase}
 		}
 		return d
 	}
 	panic("session: the last rule decides always")
 }
+
+// asks is whether an action asks the provider for a token.
+func (a Action) asks() bool { return a == ActionLogin || a == ActionPoll || a == ActionRenew }
 
 // ending: what is being deleted takes its Secrets along and is told nothing more. In a namespace that is going nothing can be made.
 func ending(in Input, _ time.Time) (Decision, bool) {

@@ -283,8 +283,9 @@ func (w *world) look() step {
 			st.counted = after.Attempt.Number
 			w.s = &v1.TerminalSession{TypeMeta: w.s.TypeMeta, ObjectMeta: w.s.ObjectMeta, Spec: w.s.Spec, Status: after}
 			discarded := in.Discarded
-			in = w.observe()
-			in.Discarded = discarded
+			if in = w.observe(); in.Ban != nil || in.Logout != nil { // else status tells of it now
+				in.Discarded = discarded
+			}
 			continue
 		}
 		if st.decision.Action != session.ActionEnd || st.decision.Silent || st.ended {

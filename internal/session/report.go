@@ -21,6 +21,9 @@ func Report(in Input, d Decision, out Outcome, now time.Time) v1.TerminalSession
 	}
 	if d.Action == ActionCount {
 		counted := v1.Attempt{Number: newest(in)}
+		if in.Discarded != nil {
+			counted.Number = max(counted.Number, NextAttempt(in.Session))
+		}
 		if a := st.Attempt; a != nil {
 			counted.Failures, counted.NotBefore, counted.ProviderVersion = a.Failures, a.NotBefore, a.ProviderVersion
 		}

@@ -37,7 +37,8 @@ type Input struct {
 	Ban *Ban
 	// Logout is the SessionLogout that is to sign the session out, if there is one.
 	Logout *Logout
-	// Discarded is set where a token has just been obtained and was not kept, since a ban or a logout had come up by then.
+	// Discarded is set where a token has just been obtained and was not kept, or may come yet and will not be, since the session was to end by
+	// then.
 	Discarded *Discarded
 }
 

@@ -178,6 +178,17 @@ func (s *Store) Owner(ctx context.Context, key client.ObjectKey) (types.UID, err
 	return "", nil
 }
 
+// Has is whether the API server has a Secret of that name which is the session's.
+func (s *Store) Has(ctx context.Context, session *v1.TerminalSession, name string) (bool, error) {
+	key, now := client.ObjectKey{Namespace: session.Namespace, Name: name}, newMetadata()
+	if err := s.Live.Get(ctx, key, now); apierrors.IsNotFound(err) {
+		return false, nil
+	} else if err != nil {
+		return false, fmt.Errorf("looking up Secret %s: %w", key, err)
+	}
+	return owner(now, session) == Intact, nil
+}
+
 // Put writes a token under found.Name: where nothing was found it creates the Secret, else it replaces what was found, in the version
 // that was found. It returns the Secret's new version. Where it is not known whether the API server has done it, that is tried again for
 // some seconds: another token would have to be got in place of this one, which nobody would have then.

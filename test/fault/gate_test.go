@@ -6,8 +6,7 @@ import (
 	"terminals.dev/session-controller/internal/provider"
 )
 
-// gate lies between a process and a provider: it counts the calls that are under way, lets none through once the process is killed, and
-// notes those that are called off.
+// gate lies between a process and a provider: it counts the calls that are under way, and lets none through once the process is killed.
 type gate struct {
 	provider.Provider
 	process *process
@@ -16,15 +15,13 @@ type gate struct {
 func through[T any](ctx context.Context, g gate, call func() (T, error)) (T, error) {
 	g.process.asking.Add(1)
 	defer g.process.asking.Add(-1)
+	g.process.concerned.Add(1)
+	context.AfterFunc(ctx, func() { g.process.concerned.Add(-1) })
 	if g.process.isDead() {
 		var nothing T
 		return nothing, &provider.Error{Kind: provider.Unavailable, Err: errDead}
 	}
-	answer, err := call()
-	if err != nil && ctx.Err() != nil && !g.process.isDead() {
-		g.process.run.calledOff()
-	}
-	return answer, err
+	return call()
 }
 
 // Login implements provider.Provider.

@@ -2,6 +2,7 @@ package fault_test
 
 import (
 	"bytes"
+	"context"
 	"encoding/json"
 	"encoding/pem"
 	"io"
@@ -74,6 +75,9 @@ type issuer struct {
 	seam func(call string, do func() (*http.Response, error)) (*http.Response, error)
 	book *book
 
+	// given is called when a token has been given, before the answer goes out.
+	given func(context.Context)
+
 	mu   sync.Mutex
 	down bool
 }
@@ -130,6 +134,7 @@ func (i *issuer) answer(endpoint string, r *http.Request, body []byte) (*http.Re
 		}
 	case pathToken:
 		status, said = i.token(form(r, body))
+		i.given(r.Context())
 	case pathRevoke:
 		i.book.revoke(form(r, body).Get("token"))
 		status = http.StatusOK
@@ -137,6 +142,9 @@ func (i *issuer) answer(endpoint string, r *http.Request, body []byte) (*http.Re
 		status, said = http.StatusOK, map[string]any{"active": i.book.honours(form(r, body).Get("token"))}
 	case pathWebhook:
 		status, said = http.StatusOK, i.review(readReview(body))
+		if op := readReview(body).Request.Operation; op == "Login" || op == "Renew" {
+			i.given(r.Context())
+		}
 	}
 	encoded, err := json.Marshal(said)
 	return &http.Response{StatusCode: status, Body: io.NopCloser(bytes.NewReader(encoded))}, err

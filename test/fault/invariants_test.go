@@ -22,7 +22,7 @@ type outside struct {
 	bans     []v1.SessionBan
 	// tokens and grants are the sessions' Secrets, and revocations those in the controller's namespace.
 	tokens, grants, revocations []corev1.Secret
-	// live is what the provider honours, and kept are the access tokens that were ever in a session's Secret, with their session.
+	// live is what the provider honours, and kept are the access tokens that were ever in a Secret, with their session.
 	live []entryOfBook
 	kept map[string]string
 	// noBook is whether the provider writes nothing down.
@@ -192,7 +192,7 @@ func (r *run) session() *v1.TerminalSession {
 	return s
 }
 
-// tokenIn is the access token that a write puts into a session's Secret, and the session that it is of; empty where it puts none.
+// tokenIn is the access token that a write puts into a Secret, and the session that it is of, unless it is to be revoked; empty where it puts none.
 func tokenIn(q request) (session, token string) {
 	if q.resource != secrets || q.verb == http.MethodDelete {
 		return "", ""

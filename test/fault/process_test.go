@@ -35,8 +35,9 @@ type process struct {
 	number int
 	cancel context.CancelFunc
 	dead   atomic.Bool
-	// asking are the calls of providers that are under way.
-	asking atomic.Int64
+	// asking are the calls of providers that are under way, and concerned those of which something may still be done with what came of them: their
+	// contexts are not over.
+	asking, concerned atomic.Int64
 
 	mu          sync.Mutex
 	controllers int

@@ -43,8 +43,10 @@ type run struct {
 	changes       map[string]int
 	writes, calls int
 	lastWrite     time.Time
-	// kept are the access tokens that were ever written to a session's Secret, and the session that each is of.
+	// kept are the access tokens that were ever written to a Secret, and the session that each is of; none where it is to be revoked.
 	kept map[string]string
+	// interrupted is whether people have done what they do while the provider is asked.
+	interrupted bool
 	// lastCall is the last call of the provider, overlaps how many calls for tokens two leaders made, and admitted how many orphans all that
 	// excuses.
 	lastCall           string
@@ -67,7 +69,7 @@ func newRun(t *testing.T, s scenario) *run {
 	}
 	r.namespace = r.makeNamespace("run-")
 	r.own = r.makeNamespace("own-")
-	r.issuer = &issuer{name: r.namespace, url: plane.identity.URL + "/" + r.namespace, seam: r.asked, book: &book{clock: r.clock}}
+	r.issuer = &issuer{name: r.namespace, url: plane.identity.URL + "/" + r.namespace, seam: r.asked, given: r.meanwhile, book: &book{clock: r.clock}}
 	plane.identity.open(r.issuer)
 	t.Cleanup(func() {
 		r.stop()

@@ -19,6 +19,8 @@ type scenario struct {
 	// bring brings about what is there before; act is what people do then, one after the other, each once the one before has come to rest.
 	bring []act
 	act   []act
+	// meanwhile, where it is set, is what people do while the provider is asked for a token for the first time then.
+	meanwhile func(*run)
 	// idempotent is whether the provider knows a login again: then no orphan is excused.
 	idempotent bool
 	want       end
@@ -83,6 +85,13 @@ var scenarios = []scenario{
 	{name: "ban", provider: oauth2, bring: []act{{do: logIn}}, act: []act{{do: ban}}, want: banned},
 	{name: "ban_embedded", provider: embedded, idempotent: true, bring: []act{{do: logIn}}, act: []act{{do: ban}}, want: banned},
 	{name: "ban_while_logging_in", provider: oauth2, act: []act{{do: both(logIn, ban)}}, want: banned},
+	{name: "ban_while_asking", provider: oauth2, act: []act{{do: logIn}}, meanwhile: ban, want: banned},
+	{
+		name: "ban_while_renewing", provider: rotating, session: withAuthToken, bring: []act{{do: logIn}}, act: []act{{do: renewalDue}},
+		meanwhile: ban, want: banned,
+	},
+	{name: "logout_while_asking", provider: oauth2, act: []act{{do: logIn}}, meanwhile: logOut, want: loggedOut},
+	{name: "delete_while_asking", provider: oauth2, act: []act{{do: logIn}}, meanwhile: remove, want: gone},
 	{name: "delete", provider: oauth2, bring: []act{{do: logIn}}, act: []act{{do: remove}}, want: gone},
 	{
 		name: "delete_rotating", provider: rotating, session: withAuthToken, bring: []act{{do: logIn}}, act: []act{{do: remove}}, want: gone,

@@ -160,7 +160,7 @@ func (r *run) isQuiet() bool {
 
 func idle(all []*process) bool {
 	for _, p := range all {
-		if working, ready := p.working(); !p.begun() || working+ready > 0 {
+		if working, ready := p.working(); !p.begun() || working+ready > 0 || p.concerned.Load() > 0 {
 			return false
 		}
 	}
@@ -172,7 +172,8 @@ func (r *run) state() string {
 	text := ""
 	for _, p := range r.living() {
 		working, ready := p.working()
-		text += fmt.Sprintf("process %d: begun %v, %d reconciles under way, %d ready, up to date %v; ", p.number, p.begun(), working, ready, p.upToDate())
+		text += fmt.Sprintf("process %d: begun %v, %d reconciles and %d calls under way, %d ready, up to date %v; ",
+			p.number, p.begun(), working, p.concerned.Load(), ready, p.upToDate())
 	}
 	return text
 }

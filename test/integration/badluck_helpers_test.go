@@ -46,7 +46,7 @@ type unlucky struct {
 func newUnlucky(t *testing.T) *unlucky {
 	t.Helper()
 	front := identityenv.StartFront()
-	s := &unlucky{&server{Server: front.Server, metadata: map[string]any{}}, front}
+	s := &unlucky{&server{Server: front.Server, metadata: map[string]any{}, live: map[string]string{}}, front}
 	front.Handle(http.HandlerFunc(s.serve))
 	t.Cleanup(func() {
 		front.CloseClientConnections()

@@ -55,6 +55,20 @@ func TestARenewalWhoseAccessTokenIsRefusedGoesOnWithTheNewRefreshToken(t *testin
 	}
 }
 
+func TestARenewalThatWasAnotherLoginAndWhoseRefreshTokenIsNotKeptIsPutAside(t *testing.T) {
+	t.Parallel()
+	h, s := newRefreshing(t)
+	h.delete(h.secret("till-1-grant"))
+	h.untilRenewal("till-1")
+	h.wire.seam = refusing("create Secret till-1-grant")
+	_, _ = h.try("till-1")
+	h.wire.seam = nil
+	aside := h.asideSecrets()
+	if len(aside) != 1 || string(aside[0].Data["refreshToken"]) != s.last().refresh {
+		t.Errorf("nobody has refresh token %s, and %d are put aside", s.last().refresh, len(aside))
+	}
+}
+
 func TestAManagerThatIsToldToStopFinishesTheRenewalThatItHasBegun(t *testing.T) {
 	t.Parallel()
 	for _, confirms := range []bool{false, true} {

@@ -28,12 +28,17 @@ type server struct {
 	metadata map[string]any
 	down     bool
 	hangs    chan struct{}
-	given    int
+	// slow, where it is set, is what each answer waits for once everything is done for it; cut is whether the connection breaks then.
+	slow chan struct{}
+	cut  bool
+	// given counts the tokens, and live are those that nobody has revoked, each with its session's ID where a webhook gave it.
+	given int
+	live  map[string]string
 }
 
 func newServer(t *testing.T) *server {
 	t.Helper()
-	s := &server{metadata: map[string]any{}}
+	s := &server{metadata: map[string]any{}, live: map[string]string{}}
 	s.Server = httptest.NewUnstartedServer(http.HandlerFunc(s.serve))
 	s.Config.ErrorLog = log.New(io.Discard, "", 0) // of handshakes that a test means to fail
 	s.StartTLS()
@@ -60,9 +65,29 @@ func (s *server) serve(w http.ResponseWriter, r *http.Request) {
 	if !basic {
 		proof = r.Header.Get("Authorization")
 	}
+	answer, status, slow := s.answer(r, proof)
+	if slow != nil {
+		<-slow
+		if s.isCut() {
+			panic(http.ErrAbortHandler)
+		}
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(status)
+	_ = json.NewEncoder(w).Encode(answer)
+}
+
+func (s *server) isCut() bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	answer, status := map[string]any{}, http.StatusOK
+	return s.cut
+}
+
+// answer does what it is asked for, and tells what the answer waits for.
+func (s *server) answer(r *http.Request, proof string) (answer map[string]any, status int, slow chan struct{}) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	answer, status = map[string]any{}, http.StatusOK
 	refused := s.wants != "" && proof != s.wants
 	switch {
 	case r.URL.Path == "/.well-known/openid-configuration":
@@ -74,42 +99,48 @@ func (s *server) serve(w http.ResponseWriter, r *http.Request) {
 	case refused:
 		answer, status = map[string]any{"error": "invalid_client"}, http.StatusUnauthorized
 	case r.URL.Path == "/token":
-		s.given++
 		s.proofs = append(s.proofs, proof)
-		answer = map[string]any{"access_token": fmt.Sprintf("token-%d", s.given), "token_type": "Bearer", "expires_in": int(month.Seconds())}
+		answer, slow = map[string]any{"access_token": s.give(""), "token_type": "Bearer", "expires_in": int(month.Seconds())}, s.slow
 	case r.URL.Path == "/sessions":
 		s.proofs = append(s.proofs, proof)
-		answer = s.review(r)
+		answer, slow = s.review(r)
 	case r.URL.Path == "/revoke":
+		delete(s.live, r.FormValue("token"))
 	default:
 		status = http.StatusNotFound
 	}
-	w.Header().Set("Content-Type", "application/json")
-	w.WriteHeader(status)
-	_ = json.NewEncoder(w).Encode(answer)
+	return answer, status, slow
+}
+
+// give is called under the lock.
+func (s *server) give(session string) (token string) {
+	s.given++
+	token = fmt.Sprintf("token-%d", s.given)
+	s.live[token] = session
+	return token
 }
 
 // review answers a SessionReview: yes, to anything.
-func (s *server) review(r *http.Request) map[string]any {
+func (s *server) review(r *http.Request) (answer map[string]any, slow chan struct{}) {
 	var review struct {
 		Request struct {
 			UID       string `json:"uid"`
 			Operation string `json:"operation"`
 			Session   struct {
-				User map[string]any `json:"user"`
+				SessionID string         `json:"sessionID"`
+				User      map[string]any `json:"user"`
 			} `json:"session"`
 		} `json:"request"`
 	}
 	_ = json.NewDecoder(r.Body).Decode(&review)
-	s.given++
-	response := map[string]any{
-		"uid": review.Request.UID, "result": "Issued", "user": map[string]any{"email": review.Request.Session.User["email"]},
-		"token": map[string]any{"value": fmt.Sprintf("token-%d", s.given), "expiresInSeconds": int(month.Seconds())},
+	response := map[string]any{"uid": review.Request.UID, "result": "Done"}
+	if of := review.Request.Session; review.Request.Operation == "Logout" {
+		maps.DeleteFunc(s.live, func(_, session string) bool { return session == of.SessionID })
+	} else {
+		response["result"], response["user"] = "Issued", map[string]any{"email": of.User["email"]}
+		response["token"], slow = map[string]any{"value": s.give(of.SessionID), "expiresInSeconds": int(month.Seconds())}, s.slow
 	}
-	if review.Request.Operation == "Logout" {
-		response = map[string]any{"uid": review.Request.UID, "result": "Done"}
-	}
-	return map[string]any{"apiVersion": "terminals.dev/v1", "kind": "SessionReview", "response": response}
+	return map[string]any{"apiVersion": "terminals.dev/v1", "kind": "SessionReview", "response": response}, slow
 }
 
 // taken is what was asked, and what it was shown, since the last time.
@@ -125,6 +156,26 @@ func (s *server) set(change func(*server)) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	change(s)
+}
+
+// slower has it do what it is asked for, and answer when the test says so: properly, or by a connection that breaks.
+func (s *server) slower() (answer func(cut bool)) {
+	slow := make(chan struct{})
+	s.set(func(s *server) { s.slow = slow })
+	var once sync.Once
+	return func(cut bool) {
+		once.Do(func() {
+			s.set(func(s *server) { s.slow, s.cut = nil, cut })
+			close(slow)
+		})
+	}
+}
+
+// honours are how many tokens it has given, and how many of them nobody has revoked.
+func (s *server) honours() (given, live int) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.given, len(s.live)
 }
 
 func (s *server) hang() { s.set(func(s *server) { s.hangs = make(chan struct{}) }) }
