@@ -168,14 +168,14 @@ func foundOtherwise(before, after client.Object) bool {
 	return !isSession || !slices.Equal(session.Keys(a), session.Keys(after.(*v1.TerminalSession)))
 }
 
-// later enqueues what events concern, after a while in which more may come, and each thing once. An update concerns what its object was
-// found by before as well.
+// later enqueues what events concern, after a while in which more may come, and each thing once: to count again gives way to a logout that is
+// to begin. An update concerns what its object was found by before as well.
 func later(concerned handler.MapFunc, matters func(before, after client.Object) bool) handler.EventHandler {
 	add := func(ctx context.Context, q queue, objects ...client.Object) {
 		for _, o := range objects {
 			for _, req := range concerned(ctx, o) {
 				if pq, ok := q.(priorityqueue.PriorityQueue[reconcile.Request]); ok {
-					pq.AddWithOpts(priorityqueue.AddOpts{After: recount}, req)
+					pq.AddWithOpts(priorityqueue.AddOpts{After: recount, Priority: new(session.PriorityResync)}, req)
 				} else {
 					q.AddAfter(req, recount)
 				}

@@ -68,7 +68,7 @@ func (r *SessionLogoutReconciler) Reconcile(ctx context.Context, req ctrl.Reques
 	if session.Finished(l) {
 		return r.remove(ctx, l)
 	}
-	return ctrl.Result{RequeueAfter: endWait}, nil // what changes before the index shows that it has begun is not heard of
+	return ctrl.Result{RequeueAfter: endWait, Priority: new(session.PriorityResync)}, nil // what changes before the index shows that it has begun is not heard of
 }
 
 // signedOut is how many sessions a logout has signed out, as their status tells.
