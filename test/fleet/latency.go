@@ -95,9 +95,10 @@ func (b *bench) underLoad(ctx context.Context, v *view, from, tries int) error {
 	group, ctx := errgroup.WithContext(ctx)
 	group.Go(func() error { return b.apply(ctx, ofProduct, b.n, b.n+half, embedded) })
 	busy := make(chan struct{})
-	group.Go(func() error {
+	var times []time.Time
+	group.Go(func() (err error) {
 		defer close(busy)
-		_, err := sessions.first(ctx, half, func(s sight) bool { return s.name >= name(b.n) && established(s) }, nil)
+		times, err = sessions.first(ctx, half, func(s sight) bool { return s.name >= name(b.n) && established(s) }, nil)
 		return err
 	})
 	var took []time.Duration
@@ -123,7 +124,17 @@ func (b *bench) underLoad(ctx context.Context, v *view, from, tries int) error {
 		return fmt.Errorf("%d sessions were established before one order was enforced", half)
 	}
 	b.report.latency("latency.loaded", fmt.Sprintf("%d bans and logouts while %d others log in", len(took), half), took)
+	b.report.add("latency.loaded.pause", "    the longest time in which none of those was done", longestPause(times).Seconds()*1000, "ms")
 	return nil
+}
+
+// longestPause is the longest time between one and the next: where an order takes as long, the API server or its disk stood still.
+func longestPause(times []time.Time) (longest time.Duration) {
+	slices.SortFunc(times, time.Time.Compare)
+	for i := 1; i < len(times); i++ {
+		longest = max(longest, times[i].Sub(times[i-1]))
+	}
+	return longest
 }
 
 // atOnce bans the whole fleet.
@@ -194,11 +205,15 @@ func (b *bench) loggedIn(ctx context.Context) (map[string]metav1.ObjectMeta, err
 }
 
 func (r *report) latency(key, label string, took []time.Duration) {
+	each := make([]float64, len(took)) // in the order in which they were given
+	for i, d := range took {
+		each[i] = d.Seconds() * 1000
+	}
 	slices.Sort(took)
 	for _, q := range []struct {
 		name  string
 		share float64
 	}{{"p50", 0.5}, {"p99", 0.99}} {
-		r.add(key+"."+q.name, label+", "+q.name, quantile(took, q.share).Seconds()*1000, "ms")
+		r.add(key+"."+q.name, label+", "+q.name, quantile(took, q.share).Seconds()*1000, "ms").Each = each
 	}
 }
