@@ -2,7 +2,6 @@ package processes
 
 import (
 	"context"
-	"encoding/json"
 	"fmt"
 	"iter"
 	"os"
@@ -165,15 +164,4 @@ func told(replicas []*replica, name string) string {
 		all.WriteString(by + " " + line)
 	}
 	return all.String()
-}
-
-// calledOff are the calls that managers have called off since a time, as the session was to end: what was answered nobody has heard.
-func calledOff(replicas []*replica, since time.Time) (found []crash) {
-	for _, line := range logged(replicas, "a call to the provider was called off") {
-		var said struct{ TS time.Time }
-		if err := json.Unmarshal([]byte(line), &said); err == nil && said.TS.After(since.Add(-time.Second)) {
-			found = append(found, crash{[]span{{said.TS, said.TS.Add(time.Second)}}, 1}) // logs tell the second
-		}
-	}
-	return found
 }

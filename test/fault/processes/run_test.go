@@ -59,7 +59,7 @@ func (s *scene) under(t *testing.T, do fault) {
 	var since time.Time
 	s.found, since = rest(t, s.load)
 	exits, restarts := s.exits(before.at)
-	came, err := s.judge(t.Context(), s.found, before, slices.Concat(crashes, exits, calledOff(s.replicas, before.at)))
+	came, err := s.judge(t.Context(), s.found, before, slices.Concat(crashes, exits))
 	must(t, err)
 	for _, wrong := range came.wrong {
 		t.Errorf("%s: %s", s.load.where(), wrong)
