@@ -32,6 +32,8 @@ type question struct {
 	// sessionID is the session that the token is to be of, and over what the token takes the place of.
 	sessionID string
 	over      tokenstore.Found
+	// sure is whether the provider may be asked only if the session is still as it was seen.
+	sure bool
 	// read makes the request complete, where there is more to it. It is called once the provider may be asked.
 	read func(context.Context, *provider.Request) error
 	ask  func(context.Context, provider.Request) (provider.Result, error)
@@ -39,18 +41,15 @@ type question struct {
 
 func (r *TerminalSessionReconciler) login(ctx context.Context, seen observation) (session.Outcome, error) {
 	s := seen.Session
-	q := question{
+	return r.obtain(ctx, seen, question{
 		operation: opLogin, sessionID: sessionIDOf(s, session.NextAttempt(s)), over: seen.wanted,
+		// Asked twice, it would log in twice, and of a token for a session that is gone nobody would tell it: a view that is behind must not
+		// make it so.
+		sure: !seen.provider.Capabilities().Idempotent || tell(seen) != nil,
 		ask: func(ctx context.Context, req provider.Request) (provider.Result, error) {
 			return seen.provider.Login(ctx, req)
 		},
-	}
-	if !seen.provider.Capabilities().Idempotent || tell(seen) != nil {
-		// Asked twice, it would log in twice, and of a token for a session that is gone nobody would tell it: a view that is behind must not
-		// make it so.
-		q.read = func(ctx context.Context, _ *provider.Request) error { return r.makeSure(ctx, s) }
-	}
-	return r.obtain(ctx, seen, q)
+	})
 }
 
 func (r *TerminalSessionReconciler) renew(ctx context.Context, seen observation) (session.Outcome, error) {
@@ -231,15 +230,17 @@ func (r *TerminalSessionReconciler) obtain(ctx context.Context, seen observation
 	began, answer := r.Clock.Now(), provider.Result{}
 	err := r.call(ctx, seen, session.Priority(seen.Session, began), asked{
 		read: func(ctx context.Context) (err error) {
-			if q.read != nil {
-				if err := q.read(ctx, &req); err != nil {
-					return err
-				}
+			promised, err := r.promise(ctx, seen)
+			if err == nil && q.sure && !promised {
+				err = r.makeSure(ctx, seen.Session)
 			}
-			if req.AuthToken, err = r.authToken(ctx, seen); err != nil {
-				return err
+			if err == nil && q.read != nil {
+				err = q.read(ctx, &req)
 			}
-			return r.promise(ctx, seen)
+			if err == nil {
+				req.AuthToken, err = r.authToken(ctx, seen)
+			}
+			return err
 		},
 		ask: func(ctx context.Context) (err error) {
 			if err := secureLogin(seen.provider, req); err != nil {

@@ -80,12 +80,13 @@ func (r *TerminalSessionReconciler) release(ctx context.Context, seen observatio
 	return client.IgnoreNotFound(r.finalizer(ctx, s, controllerutil.RemoveFinalizer))
 }
 
-// promise puts the finalizer on a session whose provider has to be told of its end, before there is anything to tell.
-func (r *TerminalSessionReconciler) promise(ctx context.Context, seen observation) error {
-	if tell(seen) == nil {
-		return nil
+// promise puts the finalizer on a session whose provider has to be told of its end, before there is anything to tell. It says whether it
+// has: then the session is as it was seen.
+func (r *TerminalSessionReconciler) promise(ctx context.Context, seen observation) (promised bool, err error) {
+	if tell(seen) == nil || controllerutil.ContainsFinalizer(seen.Session, v1.Finalizer) {
+		return false, nil
 	}
-	return r.finalizer(ctx, seen.Session, controllerutil.AddFinalizer)
+	return true, r.finalizer(ctx, seen.Session, controllerutil.AddFinalizer)
 }
 
 // finalizer adds or removes the finalizer, against the version that was read.
