@@ -39,6 +39,11 @@ func (r *report) compare(prefix, what string, c comparison) {
 	r.median(prefix+".cpu.server", "CPU of kube-apiserver, each", "ms", values(server, c.product))
 	r.median(prefix+".cpu.etcd", "CPU of etcd, each", "ms", values(etcd, c.product))
 	r.median(prefix+".floor.cpu.server", "CPU of kube-apiserver for the bare client, each", "ms", values(server, c.floor))
+	shares := make([]float64, len(c.product)) // of a machine that is half as fast, both are twice as much
+	for i := range shares {
+		shares[i] = manager(c.product[i]) / server(c.floor[i])
+	}
+	r.median(prefix+".cpu.share", "CPU of the manager, of what kube-apiserver takes for the bare client", "", shares)
 	r.median(prefix+".floor.cpu.etcd", "CPU of etcd for the bare client, each", "ms", values(etcd, c.floor))
 
 	r.median(prefix+".writes", "API writes, each", "", values(func(o outcome) float64 { return float64(o.writes()) / float64(o.sessions) }, c.product))

@@ -109,7 +109,7 @@ func TestTheBareClientWritesWhatTheProductWroteInTheSameSize(t *testing.T) {
 func TestRoundsAreComparedEachWithItsOwn(t *testing.T) {
 	turn := func(rate float64, writes int) outcome {
 		return outcome{pace: pace{Overall: rate, Middle: 2 * rate}, sessions: 10, costs: costs{
-			Manager: 20 * time.Millisecond, Requests: testenv.Counts{{Resource: "secrets", Verb: "POST"}: writes, {Resource: "secrets", Verb: "GET"}: 5},
+			Manager: 20 * time.Millisecond, Server: 50 * time.Millisecond, Requests: testenv.Counts{{Resource: "secrets", Verb: "POST"}: writes, {Resource: "secrets", Verb: "GET"}: 5},
 		}}
 	}
 	r := newReport(options{n: 100, rounds: 3})
@@ -118,7 +118,7 @@ func TestRoundsAreComparedEachWithItsOwn(t *testing.T) {
 		floor: []outcome{turn(100, 0), turn(200, 0), turn(400, 0)}, product: []outcome{turn(90, 20), turn(100, 20), turn(320, 30)},
 	})
 	for key, want := range map[string]float64{
-		"login.ofFloor": 0.8, "login.middleOfFloor": 0.8, "login.perSecond": 100, "login.floor.perSecond": 200, "login.cpu.manager": 2,
+		"login.ofFloor": 0.8, "login.middleOfFloor": 0.8, "login.perSecond": 100, "login.floor.perSecond": 200, "login.cpu.manager": 2, "login.cpu.share": 0.4,
 		"login.writes": 2, "login.reads": 0.5, "login.requests.POST.secrets.": 3,
 	} {
 		if f := r.figure(key); f == nil || !near(f.Value, want) {
