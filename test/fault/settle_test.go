@@ -52,6 +52,7 @@ func (r *run) pass(stop func(next, quiet time.Time) bool) {
 			if !r.letGo() {
 				return
 			}
+			began = r.clock.Now() // what is held back may have been all that kept it from writing
 			continue
 		}
 		r.countDown()
