@@ -71,6 +71,9 @@ func TestAfterAThousandLooksNothingDiffersFromWhatWasApplied(t *testing.T) {
 	kubectl(t, "apply", "-k", samples)
 	kubectl(t, "wait", "-n", "shop", "--for=condition=Ready", "terminalsessions", "--all", "--timeout=60s")
 	kubectl(t, "wait", "-n", "shop", "--for=condition=Complete", "sessionlogouts", "--all", "--timeout=60s")
+	for _, bans := range []string{"sessionbans", "clustersessionbans"} {
+		kubectl(t, "wait", "-n", "shop", "--for=condition=Enforced", bans, "--all", "--timeout=60s")
+	}
 
 	applied := objects(t, kubectl(t, "kustomize", samples))
 	sessions := 0
