@@ -42,12 +42,6 @@ func (o *Orders) ban(ctx context.Context, s *v1.TerminalSession) (*session.Ban, 
 func (o *Orders) bansOn(ctx context.Context, s *v1.TerminalSession, kinds ...bool) ([]v1.Ban, error) {
 	var bans []v1.Ban
 	for _, cluster := range kinds {
-		// Most fleets have no ban most of the time, and a login looks for them five times: one lookup each time, and not one for each key.
-		if first, err := o.list(ctx, s.Namespace, cluster, client.Limit(1)); err != nil {
-			return nil, err
-		} else if len(first) == 0 {
-			continue
-		}
 		for _, key := range session.Keys(s) {
 			found, err := o.list(ctx, s.Namespace, cluster, client.MatchingFields{indexMatch: key})
 			if err != nil {
