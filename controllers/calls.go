@@ -19,7 +19,7 @@ const (
 	// quarter of it, and those of one namespace half.
 	waitingRoom = 256
 	// roomEvery is how far apart those come back at least for whom there is no room.
-	roomEvery = 20 * time.Millisecond
+	roomEvery = 10 * time.Millisecond
 )
 
 var (
@@ -81,6 +81,10 @@ func (c *calls) make(ctx context.Context, s *v1.TerminalSession, priority int, t
 		c.leave(mine)
 		return err
 	}
+	// This is the API server's, so it has a turn like everything else that is. Without one, those who are about to ask would fill the room.
+	if err = c.read(mine, do.read, left); err != nil {
+		return err
+	}
 	if !of.remote {
 		return c.carryOut(mine, do, left)
 	}
@@ -93,11 +97,8 @@ func (c *calls) make(ctx context.Context, s *v1.TerminalSession, priority int, t
 	return err
 }
 
-// carryOut reads what a call takes, makes it, and waits for what comes of it for as long as the session does.
+// carryOut makes a call, and waits for what comes of it for as long as the session does.
 func (c *calls) carryOut(mine *call, do asked, left func(err error, givenUp bool)) error {
-	if err := c.read(mine, do.read, left); err != nil {
-		return err
-	}
 	go c.ask(mine, do, left)
 	select {
 	case <-mine.answered:
