@@ -28,6 +28,7 @@ func (b *bench) bareTurn(ctx context.Context, what string, workers int, chores [
 		return outcome{}, err
 	}
 	bar := b.bar(n, "floor: %s, %d workers", what, workers)
+	profiled := b.profiled(ctx, "floor "+what)
 	var times []time.Time
 	start := time.Now()
 	group, turn := errgroup.WithContext(ctx)
@@ -49,7 +50,10 @@ func (b *bench) bareTurn(ctx context.Context, what string, workers int, chores [
 		return outcome{}, err
 	}
 	cost, err := spent(ctx)
-	return outcome{paceOf(start, times), cost, n}, err
+	if err != nil {
+		return outcome{}, err
+	}
+	return outcome{paceOf(start, times), cost, n}, profiled()
 }
 
 // productTurn starts the manager, for which there is work for n sessions, and watches them. The clock starts when the manager has read its
