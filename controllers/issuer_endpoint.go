@@ -31,7 +31,7 @@ func (p *Providers) issuer(obj v1.Provider) *issuer {
 	if known := p.issuers[obj.GetUID()]; known != nil && known.url == url {
 		return known
 	}
-	keys := &signingKeys{providers: p, kind: kindOf(obj), namespace: obj.GetNamespace(), name: obj.GetName()}
+	keys := newSigningKeys(p, kindOf(obj), obj.GetNamespace(), obj.GetName())
 	made := &issuer{url: url, keys: keys, Issuer: embedded.New(embedded.Config{IssuerURL: url, Keys: keys, Now: p.Clock.Now})}
 	if p.issuers == nil {
 		p.issuers = map[types.UID]*issuer{}

@@ -21,6 +21,9 @@ type signingKeys struct {
 	kind            v1.ProviderKind
 	namespace, name string
 
+	// reading has room for one who reads a key, so that those who log in at once after a start read it once.
+	reading chan struct{}
+
 	mu     sync.Mutex
 	loaded map[types.UID]loadedKey
 	// trusted are versions that were there when this process began, under a provider that was ready: they were looked at before.
@@ -32,6 +35,10 @@ type loadedKey struct {
 	version string
 	key     embedded.Key
 	broken  error
+}
+
+func newSigningKeys(p *Providers, kind v1.ProviderKind, namespace, name string) *signingKeys {
+	return &signingKeys{providers: p, kind: kind, namespace: namespace, name: name, reading: make(chan struct{}, 1)}
 }
 
 // Keys implements embedded.KeySource.
@@ -64,10 +71,16 @@ func (k *signingKeys) Keys(ctx context.Context) (embedded.KeySet, error) {
 
 // load returns a key, read anew when its Secret is another than the last time.
 func (k *signingKeys) load(ctx context.Context, obj v1.Provider, secret tokenstore.SigningKey) (embedded.Key, error) {
-	k.mu.Lock()
-	known, ok := k.loaded[secret.UID]
-	k.mu.Unlock()
-	if ok && known.version == secret.Version {
+	if known, ok := k.known(secret); ok {
+		return known.key, known.broken
+	}
+	select {
+	case k.reading <- struct{}{}:
+		defer func() { <-k.reading }()
+	case <-ctx.Done():
+		return embedded.Key{}, fmt.Errorf("waiting for signing key Secret %s to be read: %w", secret.Name, ctx.Err())
+	}
+	if known, ok := k.known(secret); ok {
 		return known.key, known.broken
 	}
 	pem, err := k.providers.Store.ReadSigningKey(ctx, k.providers.secretNamespace(obj), secret.Name)
@@ -86,6 +99,14 @@ func (k *signingKeys) load(ctx context.Context, obj v1.Provider, secret tokensto
 	}
 	k.loaded[secret.UID] = read
 	return read.key, read.broken
+}
+
+// known is what a Secret held, where that has been read in this version.
+func (k *signingKeys) known(secret tokenstore.SigningKey) (loadedKey, bool) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	known, ok := k.loaded[secret.UID]
+	return known, ok && known.version == secret.Version
 }
 
 // verify reads the keys that are new or have changed since this process first saw them. Keys under a provider that is ready were looked
@@ -126,10 +147,8 @@ func (k *signingKeys) missing(obj v1.Provider, secrets []tokenstore.SigningKey) 
 
 // brokenBefore is whether a key was needed, and found broken, since this process began.
 func (k *signingKeys) brokenBefore(secret tokenstore.SigningKey) bool {
-	k.mu.Lock()
-	defer k.mu.Unlock()
-	known, ok := k.loaded[secret.UID]
-	return ok && known.version == secret.Version && known.broken != nil
+	known, ok := k.known(secret)
+	return ok && known.broken != nil
 }
 
 const howToGiveUp = "restore it; or, to give up the tokens that it signed, delete it and take its ID out of status.keyIDs"
