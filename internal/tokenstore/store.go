@@ -7,6 +7,7 @@ package tokenstore
 import (
 	"context"
 	"crypto/sha256"
+	"crypto/subtle"
 	"encoding/hex"
 	"encoding/json"
 	"errors"
@@ -217,7 +218,7 @@ func (s *Store) holds(ctx context.Context, key client.ObjectKey, token string) (
 	if err := s.Live.Get(Unlogged(ctx), key, secret); err != nil {
 		return "", false
 	}
-	return secret.ResourceVersion, string(secret.Data[KeyToken]) == token
+	return secret.ResourceVersion, subtle.ConstantTimeCompare(secret.Data[KeyToken], []byte(token)) == 1
 }
 
 func (s *Store) put(ctx context.Context, session *v1.TerminalSession, over Found, token string, issue Issue) (string, error) {
