@@ -16,6 +16,7 @@ import (
 	v1 "terminals.dev/session-controller/api/v1"
 	"terminals.dev/session-controller/internal/provider"
 	"terminals.dev/session-controller/internal/session"
+	"terminals.dev/session-controller/internal/stores"
 	"terminals.dev/session-controller/internal/telemetry"
 )
 
@@ -286,7 +287,7 @@ func (p *Providers) Health(ctx context.Context) ([]telemetry.ProviderHealth, err
 
 // naming lists the providers that have credentials in a Secret.
 func (p *Providers) naming(ctx context.Context, secret client.Object) ([]v1.Provider, error) {
-	by := client.MatchingFields{indexCredentials: secret.GetName()}
+	by := stores.Where(indexCredentials, secret.GetName())
 	list := &v1.SessionProviderList{}
 	if err := p.Reader.List(ctx, list, client.InNamespace(secret.GetNamespace()), by, client.UnsafeDisableDeepCopy); err != nil {
 		return nil, fmt.Errorf("listing the SessionProviders that name Secret %s: %w", secret.GetName(), err)

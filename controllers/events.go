@@ -19,6 +19,7 @@ import (
 
 	v1 "terminals.dev/session-controller/api/v1"
 	"terminals.dev/session-controller/internal/session"
+	"terminals.dev/session-controller/internal/stores"
 	"terminals.dev/session-controller/internal/tokenstore"
 )
 
@@ -205,7 +206,7 @@ func (r *TerminalSessionReconciler) ofNamespace(ctx context.Context, ns client.O
 
 // ofAuthToken wakes the sessions whose auth token is in a Secret.
 func (r *TerminalSessionReconciler) ofAuthToken(ctx context.Context, secret client.Object) woken {
-	return r.matching(ctx, secret.GetNamespace(), func(*v1.TerminalSession) bool { return true }, client.MatchingFields{indexAuthSecret: secret.GetName()})
+	return r.matching(ctx, secret.GetNamespace(), func(*v1.TerminalSession) bool { return true }, stores.Where(indexAuthSecret, secret.GetName()))
 }
 
 func (r *TerminalSessionReconciler) matching(ctx context.Context, namespace string, fits func(*v1.TerminalSession) bool, by ...client.ListOption) woken {

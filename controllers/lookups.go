@@ -13,6 +13,7 @@ import (
 
 	v1 "terminals.dev/session-controller/api/v1"
 	"terminals.dev/session-controller/internal/session"
+	"terminals.dev/session-controller/internal/stores"
 )
 
 // In an index each value has a set of its own, and a namespaced object is in two: some 600 bytes for a value that one session has alone, a
@@ -40,7 +41,7 @@ func matchShelves(s *v1.TerminalSession) []string {
 }
 
 // ofKey narrows a list to the sessions that may have one of session.Keys: whoever lists them compares.
-func ofKey(key string) client.ListOption { return client.MatchingFields{indexMatch: shelf(key)} }
+func ofKey(key string) client.ListOption { return stores.Where(indexMatch, shelf(key)) }
 
 // foreignSecretNames are those that do not follow from the session's name.
 func foreignSecretNames(s *v1.TerminalSession) []string {
@@ -50,7 +51,7 @@ func foreignSecretNames(s *v1.TerminalSession) []string {
 // naming are the sessions whose token is in a Secret, or which want it there. They are the cache's own.
 func naming(ctx context.Context, reader client.Reader, namespace, secret string) ([]*v1.TerminalSession, error) {
 	list := &v1.TerminalSessionList{}
-	err := reader.List(ctx, list, client.InNamespace(namespace), client.MatchingFields{indexSecretName: secret}, client.UnsafeDisableDeepCopy)
+	err := reader.List(ctx, list, client.InNamespace(namespace), stores.Where(indexSecretName, secret), client.UnsafeDisableDeepCopy)
 	if err != nil {
 		return nil, fmt.Errorf("listing the sessions that name Secret %s: %w", secret, err)
 	}

@@ -11,6 +11,7 @@ import (
 
 	v1 "terminals.dev/session-controller/api/v1"
 	"terminals.dev/session-controller/internal/session"
+	"terminals.dev/session-controller/internal/stores"
 )
 
 // Orders finds the bans and logouts that concern a session, and the sessions that they concern. All of it goes by index.
@@ -43,7 +44,7 @@ func (o *Orders) bansOn(ctx context.Context, s *v1.TerminalSession, kinds ...boo
 	var bans []v1.Ban
 	for _, cluster := range kinds {
 		for _, key := range session.Keys(s) {
-			found, err := o.list(ctx, s.Namespace, cluster, client.MatchingFields{indexMatch: key})
+			found, err := o.list(ctx, s.Namespace, cluster, stores.Where(indexMatch, key))
 			if err != nil {
 				return nil, err
 			}
@@ -98,7 +99,7 @@ func (o *Orders) labelsOf(ctx context.Context, namespace string, bans []v1.Ban) 
 // logout is the logout that is to sign a session out, or nil.
 func (o *Orders) logout(ctx context.Context, s *v1.TerminalSession) (*session.Logout, error) {
 	running := &v1.SessionLogoutList{}
-	err := o.Reader.List(ctx, running, client.InNamespace(s.Namespace), client.MatchingFields{indexRunning: "true"}, client.UnsafeDisableDeepCopy)
+	err := o.Reader.List(ctx, running, client.InNamespace(s.Namespace), stores.Where(indexRunning, "true"), client.UnsafeDisableDeepCopy)
 	if err != nil {
 		return nil, fmt.Errorf("listing SessionLogouts: %w", err)
 	}

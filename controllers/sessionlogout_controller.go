@@ -17,6 +17,7 @@ import (
 
 	v1 "terminals.dev/session-controller/api/v1"
 	"terminals.dev/session-controller/internal/session"
+	"terminals.dev/session-controller/internal/stores"
 )
 
 // +kubebuilder:rbac:groups=terminals.dev,resources=sessionlogouts,verbs=delete;list;watch
@@ -74,7 +75,7 @@ func (r *SessionLogoutReconciler) Reconcile(ctx context.Context, req ctrl.Reques
 // signedOut is how many sessions a logout has signed out, as their status tells.
 func (r *SessionLogoutReconciler) signedOut(ctx context.Context, l *v1.SessionLogout) (int, error) {
 	list := &v1.TerminalSessionList{}
-	err := r.Client.List(ctx, list, client.InNamespace(l.Namespace), client.MatchingFields{indexLogout: string(l.UID)}, client.UnsafeDisableDeepCopy)
+	err := r.Client.List(ctx, list, client.InNamespace(l.Namespace), stores.Where(indexLogout, string(l.UID)), client.UnsafeDisableDeepCopy)
 	if err != nil {
 		return 0, fmt.Errorf("listing the sessions that SessionLogout %s has signed out: %w", l.Name, err)
 	}
@@ -128,7 +129,7 @@ func (r *SessionLogoutReconciler) SetupWithManager(mgr ctrl.Manager, o Options) 
 // ofSession finds the logouts that have begun where a session is.
 func (r *SessionLogoutReconciler) ofSession(ctx context.Context, o client.Object) []reconcile.Request {
 	running := &v1.SessionLogoutList{}
-	err := r.Client.List(ctx, running, client.InNamespace(o.GetNamespace()), client.MatchingFields{indexRunning: "true"}, client.UnsafeDisableDeepCopy)
+	err := r.Client.List(ctx, running, client.InNamespace(o.GetNamespace()), stores.Where(indexRunning, "true"), client.UnsafeDisableDeepCopy)
 	if err != nil {
 		ctrl.LoggerFrom(ctx).Error(err, "finding the logouts that an event concerns")
 		return nil
