@@ -93,8 +93,8 @@ func guarded(ctx context.Context, do func(context.Context) error) (err error) {
 	return do(ctx)
 }
 
-// spent are the attempts that were called off, and of which status does not tell yet. None is made again: the token that it may have brought
-// is revoked, and a provider that knows it again would answer with just that.
+// spent are the attempts that were called off, or whose provider was left, and of which status does not tell yet. None is made again: the
+// token that it may have brought is revoked, and a provider that knows it again would answer with just that.
 type spent struct {
 	mu sync.Mutex
 	of map[types.NamespacedName]attempt

@@ -48,6 +48,13 @@ func (r *TerminalSessionReconciler) take(ctx context.Context, seen observation, 
 		discard()
 		return session.Outcome{}, late
 	}
+	if !renewal {
+		if left := r.leftProvider(ctx, seen.Session); left != nil {
+			discard()
+			r.spent.note(seen.Session)
+			return session.Outcome{}, left
+		}
+	}
 	if rotated && !renewal {
 		into, err = r.keepGrant(ctx, seen, q, token)
 	}
@@ -198,4 +205,17 @@ func (r *TerminalSessionReconciler) stillWanted(ctx context.Context, s *v1.Termi
 		return nil
 	}
 	return late
+}
+
+// leftProvider fails where the session has been given another provider, as far as the cache tells. Its first token of the one before has to be
+// given back now: later, nobody believes a Secret that the session was ever at a provider which neither spec nor status names.
+func (r *TerminalSessionReconciler) leftProvider(ctx context.Context, s *v1.TerminalSession) error {
+	now := &v1.TerminalSession{}
+	if err := r.Client.Get(ctx, client.ObjectKeyFromObject(s), now, client.UnsafeDisableDeepCopy); client.IgnoreNotFound(err) != nil {
+		return fmt.Errorf("reading session %s: %w", client.ObjectKeyFromObject(s), err)
+	}
+	if now.UID == s.UID && now.Spec.ProviderRef != s.Spec.ProviderRef {
+		return fmt.Errorf("session %s was given another provider while the one before was asked, and the token of that one was discarded", client.ObjectKeyFromObject(s))
+	}
+	return nil
 }

@@ -468,6 +468,27 @@ func TestASpecThatChangesWhileTheProviderIsAskedIsAnotherSession(t *testing.T) {
 	}
 }
 
+func TestATokenOfAProviderThatTheSessionLeavesMeanwhileIsPutAside(t *testing.T) {
+	t.Parallel()
+	h := newTelling(t)
+	h.provide(sessionProvider("other"))
+	h.apply(session("till-1"))
+	h.answers.say(meanwhile(func() {
+		h.edit("till-1", to(func(s *v1.TerminalSessionSpec) { s.ProviderRef.Name = "other" }))
+		h.sync()
+	}))
+	_, _ = h.once("till-1")
+	h.expectNo("till-1-token")
+	h.expectAside(h.answers.tokens...)
+	h.answers.say(nil)
+	h.settle("till-1")
+	h.expect("till-1", established)
+	if a := h.answers.attempts; len(a) != 2 || a[0] == a[1] || h.token("till-1-token") == h.answers.tokens[0] {
+		t.Errorf("the calls were for %v: the provider that was left may come back, and would give the token that it is told to revoke", a)
+	}
+	h.expectAside(h.answers.tokens[0])
+}
+
 func TestAnEndThatIsTriedAgainGoesFirst(t *testing.T) {
 	t.Parallel()
 	h := newHarness(t)
