@@ -29,7 +29,7 @@ func parse(args []string) (options, error) {
 	flags.IntVar(&o.rounds, "rounds", 3, "How often the bare client and the product take turns.")
 	flags.StringVar(&only, "only", "", "Run these phases alone, separated by commas: "+strings.Join(names(), ", ")+". Default: all.")
 	flags.DurationVar(&o.idle, "idle", time.Minute, "For how long the fleet is watched at rest.")
-	flags.BoolVar(&o.profiles, "profiles", false, "Keep profiles (CPU, heap, mutex) of each phase in a folder beside -out. They cost a little.")
+	flags.BoolVar(&o.profiles, "profiles", false, "Keep profiles of each phase in a folder beside -out: CPU, heap and mutex of the manager, CPU of the API server. They cost a little.")
 	flags.StringVar(&o.out, "out", filepath.Join("build", "bench.json"), "The file that everything is written to.")
 	flags.StringVar(&o.thresholds, "thresholds", filepath.Join("test", "fleet", "thresholds.yaml"), "The file with what is promised.")
 	flags.StringVar(&o.picture, "picture", "", "Draw how cost grows with the fleet into this file, as SVG; with the phase memory. Default: nowhere.")

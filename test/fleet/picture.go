@@ -20,7 +20,7 @@ type line struct {
 // What the picture measures, in its own units.
 const (
 	chartWidth, chartHeight   = 300, 250
-	left, right, above, below = 44, 12, 56, 34
+	left, right, above, below = 44, 20, 56, 34
 	plotWidth, plotHeight     = chartWidth - left - right, chartHeight - above - below
 )
 
