@@ -72,7 +72,7 @@ test: ## Test everything, on real API and identity servers that are built the fi
 .PHONY: fault
 fault: ## Do to the manager whatever can go wrong, at each step that it makes; docs/reliability.md tells what.
 	@# The table at the end is printed aloud, and of the runs only those that fail.
-	go test -count=1 -p 1 -timeout 25m -v ./test/fault/... -args -whole | grep -vE '^ *(=== |--- PASS)'
+	go test -count=1 -p 1 -timeout 25m -v ./test/fault/... -args -whole | grep --line-buffered -vE '^ *(=== |--- PASS)'
 
 .PHONY: bench
 bench: ## Measure a fleet of N sessions (default 2000) against what is promised, on a control plane of its own; writes build/bench.json.
