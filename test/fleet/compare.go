@@ -10,11 +10,12 @@ import (
 	"terminals.dev/session-controller/test/testenv"
 )
 
-// compare reports what the rounds of the bare client and of the product have come to, under keys that begin with a prefix.
+// compare reports what the turns of the bare client and of the product have come to, under keys that begin with a prefix. Each of the product's is
+// compared with the mean of the bare client's before it and after it: a machine that is shared becomes faster and slower within minutes.
 func (r *report) compare(prefix, what string, c comparison) {
-	ratios := func(of func(outcome) float64) (each []float64) {
+	ratios := func(of, beside func(outcome) float64) (each []float64) {
 		for i, product := range c.product {
-			each = append(each, of(product)/of(c.floor[i]))
+			each = append(each, 2*of(product)/(beside(c.floor[i])+beside(c.floor[i+1])))
 		}
 		return each
 	}
@@ -25,8 +26,8 @@ func (r *report) compare(prefix, what string, c comparison) {
 		return each
 	}
 	overall, middle := func(o outcome) float64 { return o.Overall }, func(o outcome) float64 { return o.Middle }
-	r.median(prefix+".ofFloor", what+" a second, against the bare client's", "", ratios(overall))
-	r.median(prefix+".middleOfFloor", "the same over the middle 80 %", "", ratios(middle))
+	r.median(prefix+".ofFloor", what+" a second, against the bare client's", "", ratios(overall, overall))
+	r.median(prefix+".middleOfFloor", "the same over the middle 80 %", "", ratios(middle, middle))
 	r.median(prefix+".perSecond", what+" a second", "/s", values(overall, c.product))
 	r.median(prefix+".floor.perSecond", "the bare client's", "/s", values(overall, c.floor))
 
@@ -39,11 +40,8 @@ func (r *report) compare(prefix, what string, c comparison) {
 	r.median(prefix+".cpu.server", "CPU of kube-apiserver, each", "ms", values(server, c.product))
 	r.median(prefix+".cpu.etcd", "CPU of etcd, each", "ms", values(etcd, c.product))
 	r.median(prefix+".floor.cpu.server", "CPU of kube-apiserver for the bare client, each", "ms", values(server, c.floor))
-	shares := make([]float64, len(c.product)) // of a machine that is half as fast, both are twice as much
-	for i := range shares {
-		shares[i] = manager(c.product[i]) / server(c.floor[i])
-	}
-	r.median(prefix+".cpu.share", "CPU of the manager, of what kube-apiserver takes for the bare client", "", shares)
+	// Of a machine that is half as fast, both are twice as much.
+	r.median(prefix+".cpu.share", "CPU of the manager, of what kube-apiserver takes for the bare client", "", ratios(manager, server))
 	r.median(prefix+".floor.cpu.etcd", "CPU of etcd for the bare client, each", "ms", values(etcd, c.floor))
 
 	r.median(prefix+".writes", "API writes, each", "", values(func(o outcome) float64 { return float64(o.writes()) / float64(o.sessions) }, c.product))

@@ -26,7 +26,7 @@ func parse(args []string) (options, error) {
 	o, only := options{}, ""
 	flags := flag.NewFlagSet("fleet", flag.ContinueOnError)
 	flags.IntVar(&o.n, "n", 2000, "How many sessions the fleet has, 100 at least.")
-	flags.IntVar(&o.rounds, "rounds", 3, "How often the bare client and the product take turns.")
+	flags.IntVar(&o.rounds, "rounds", 3, "How many turns the product has; the bare client has one before each, and one after the last.")
 	flags.StringVar(&only, "only", "", "Run these phases alone, separated by commas: "+strings.Join(names(), ", ")+". Default: all.")
 	flags.DurationVar(&o.idle, "idle", time.Minute, "For how long the fleet is watched at rest.")
 	flags.BoolVar(&o.profiles, "profiles", false, "Keep profiles of each phase in a folder beside -out: CPU, heap and mutex of the manager, CPU of the API server. They cost a little.")

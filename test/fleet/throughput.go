@@ -7,7 +7,7 @@ import (
 	v1 "terminals.dev/session-controller/api/v1"
 )
 
-// comparison is what the bare client and the product have done in turns.
+// comparison is what the bare client and the product have done in turns. The bare client has had one more: the first and the last.
 type comparison struct{ floor, product []outcome }
 
 // throughput compares logins, and on the fleets that they leave renewals.
@@ -17,20 +17,30 @@ func (b *bench) throughput(ctx context.Context) error {
 		return err
 	}
 	var logins, renewals comparison
-	for round := range b.rounds {
-		b.say("round %d of %d: the bare client", round+1, b.rounds)
-		if err := b.floorRound(ctx, like, &logins, &renewals); err != nil {
-			return err
-		}
-		b.say("round %d of %d: the product", round+1, b.rounds)
-		if err := b.productRound(ctx, embedded, fmt.Sprintf("round %d", round+1), &logins, &renewals); err != nil {
-			return err
-		}
+	if err := b.inTurns(ctx, like, embedded, "", &logins, &renewals); err != nil {
+		return err
 	}
 	b.report.compare("login", "logins", logins)
 	b.report.compare("renewal", "renewals", renewals)
 	b.report.add("floor.workers", "workers with which the bare client is fastest, of 1, 4, 16 and 32", float64(b.workers), "")
 	return nil
+}
+
+// inTurns has the bare client and the product take turns, the bare client before each of the product's and after the last. renewals is nil where they
+// are not compared.
+func (b *bench) inTurns(ctx context.Context, like *sample, provider v1.ProviderReference, what string, logins, renewals *comparison) error {
+	for round := range b.rounds {
+		b.say("round %d of %d: the bare client", round+1, b.rounds)
+		if err := b.floorRound(ctx, like, logins, renewals); err != nil {
+			return err
+		}
+		b.say("round %d of %d: the product", round+1, b.rounds)
+		if err := b.productRound(ctx, provider, fmt.Sprintf("%sround %d", what, round+1), logins, renewals); err != nil {
+			return err
+		}
+	}
+	b.say("after the last round: the bare client")
+	return b.floorRound(ctx, like, logins, renewals)
 }
 
 // sampleOf takes a sample with nothing else about, and finds the bare client's best number of workers where nobody has yet.
@@ -64,7 +74,7 @@ func (b *bench) sampleOf(ctx context.Context, provider v1.ProviderReference) (*s
 	return like, b.clear(ctx, ofFloor)
 }
 
-// floorRound is one round of the bare client; renewals is nil where they are not compared.
+// floorRound is one turn of the bare client.
 func (b *bench) floorRound(ctx context.Context, like *sample, logins, renewals *comparison) error {
 	if err := b.apply(ctx, ofFloor, 0, b.n, embedded); err != nil {
 		return err
@@ -86,7 +96,7 @@ func (b *bench) floorRound(ctx context.Context, like *sample, logins, renewals *
 	return b.clear(ctx, ofFloor)
 }
 
-// productRound is one round of the product; renewals is nil where they are not compared.
+// productRound is one turn of the product.
 func (b *bench) productRound(ctx context.Context, provider v1.ProviderReference, what string, logins, renewals *comparison) error {
 	if err := b.apply(ctx, ofProduct, 0, b.n, provider); err != nil {
 		return err
