@@ -3,12 +3,12 @@ package main
 import "context"
 
 // floorRenewal has the bare client renew the fleet that it has logged in.
-func (b *bench) floorRenewal(ctx context.Context, like *sample, renewals *comparison) error {
+func (b *bench) floorRenewal(ctx context.Context, like *sample, what string, renewals *comparison) error {
 	chores, err := b.chores(ctx, like.renewal)
 	if err != nil {
 		return err
 	}
-	got, err := b.bareTurn(ctx, "renewal", b.workers, chores, renewed)
+	got, err := b.bareTurn(ctx, "renewal "+what, b.workers, chores, renewed)
 	renewals.floor = append(renewals.floor, got)
 	return err
 }

@@ -30,17 +30,18 @@ func (b *bench) throughput(ctx context.Context) error {
 // are not compared.
 func (b *bench) inTurns(ctx context.Context, like *sample, provider v1.ProviderReference, what string, logins, renewals *comparison) error {
 	for round := range b.rounds {
+		turn := fmt.Sprintf("%sround %d", what, round+1)
 		b.say("round %d of %d: the bare client", round+1, b.rounds)
-		if err := b.floorRound(ctx, like, logins, renewals); err != nil {
+		if err := b.floorRound(ctx, like, turn, logins, renewals); err != nil {
 			return err
 		}
 		b.say("round %d of %d: the product", round+1, b.rounds)
-		if err := b.productRound(ctx, provider, fmt.Sprintf("%sround %d", what, round+1), logins, renewals); err != nil {
+		if err := b.productRound(ctx, provider, turn, logins, renewals); err != nil {
 			return err
 		}
 	}
 	b.say("after the last round: the bare client")
-	return b.floorRound(ctx, like, logins, renewals)
+	return b.floorRound(ctx, like, what+"last round", logins, renewals)
 }
 
 // sampleOf takes a sample with nothing else about, and finds the bare client's best number of workers where nobody has yet.
@@ -75,7 +76,7 @@ func (b *bench) sampleOf(ctx context.Context, provider v1.ProviderReference) (*s
 }
 
 // floorRound is one turn of the bare client.
-func (b *bench) floorRound(ctx context.Context, like *sample, logins, renewals *comparison) error {
+func (b *bench) floorRound(ctx context.Context, like *sample, what string, logins, renewals *comparison) error {
 	if err := b.apply(ctx, ofFloor, 0, b.n, embedded); err != nil {
 		return err
 	}
@@ -83,13 +84,13 @@ func (b *bench) floorRound(ctx context.Context, like *sample, logins, renewals *
 	if err != nil {
 		return err
 	}
-	got, err := b.bareTurn(ctx, "login", b.workers, chores, established)
+	got, err := b.bareTurn(ctx, "login "+what, b.workers, chores, established)
 	if err != nil {
 		return err
 	}
 	logins.floor = append(logins.floor, got)
 	if renewals != nil {
-		if err := b.floorRenewal(ctx, like, renewals); err != nil {
+		if err := b.floorRenewal(ctx, like, what, renewals); err != nil {
 			return err
 		}
 	}

@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"fmt"
 	"time"
 
 	"golang.org/x/sync/errgroup"
@@ -110,7 +111,7 @@ func (b *bench) chores(ctx context.Context, of func(number int, uid types.UID) [
 func (b *bench) findWorkers(ctx context.Context, chores [][]write) error {
 	fastest, quarter := 0.0, len(chores)/4
 	for i, workers := range []int{1, 4, 16, 32} {
-		got, err := b.bareTurn(ctx, "login", workers, chores[i*quarter:(i+1)*quarter], established)
+		got, err := b.bareTurn(ctx, fmt.Sprintf("login by %d", workers), workers, chores[i*quarter:(i+1)*quarter], established)
 		if err != nil {
 			return err
 		}
