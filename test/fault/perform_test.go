@@ -11,7 +11,7 @@ import (
 )
 
 // mostTries is how often a run is begun until the step comes at which something is to be done.
-const mostTries = 3
+const mostTries = 8
 
 // disturbed plays a scenario with something done to one of its steps. Where several calls are made at the same time the step may not come,
 // and the run is made again; a run in which nothing was done is counted as missed.
