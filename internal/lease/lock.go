@@ -18,7 +18,7 @@ func NewLock(config *rest.Config, namespace, name string) (*resourcelock.LeaseLo
 	if err != nil {
 		return nil, fmt.Errorf("naming who holds the lease: %w", err)
 	}
-	config = rest.AddUserAgent(config, "leader-election")
+	config = rest.AddUserAgent(rest.CopyConfig(config), "leader-election") // a copy: with this time limit every watch would be broken off
 	config.Timeout = RenewDeadline / 2
 	client, err := coordinationv1.NewForConfig(config)
 	if err != nil {

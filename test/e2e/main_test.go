@@ -4,9 +4,12 @@ package e2e
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
+	"regexp"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -40,11 +43,35 @@ func suite(m *testing.M) int {
 		fmt.Fprintf(os.Stderr, "config/rbac does not grant all that the manager does:\n%s\n", manager.Output())
 		code = 1
 	}
+	if n, err := brokenOff(ctx); err != nil || n > 0 {
+		fmt.Fprintf(os.Stderr, "watches of the manager's that were broken off, which may last for five minutes at least: %d (%v)\n", n, err)
+		code = 1
+	}
 	if err := env.Stop(); err != nil {
 		fmt.Fprintln(os.Stderr, "stopping:", err)
 		return 1
 	}
 	return code
+}
+
+// brokenOff is how many watches have ended of a kind that the manager alone watches, which it does yet.
+func brokenOff(ctx context.Context) (n int, err error) {
+	metrics, err := env.Kubectl(ctx, "get", "--raw", "/metrics")
+	if err != nil {
+		return 0, err
+	}
+	of := func(metric string) int {
+		found := regexp.MustCompile(`(?m)^` + metric + `,.*resource="clustersessionbans",.*verb="WATCH",.*\} (\d+)$`).FindStringSubmatch(metrics)
+		if found == nil {
+			return 0
+		}
+		n, _ := strconv.Atoi(found[1])
+		return n
+	}
+	if of(`apiserver_longrunning_requests\{component="apiserver"`) == 0 {
+		return 0, errors.New("there is no watch, or its metric has another form")
+	}
+	return of(`apiserver_request_total\{code="200"`), nil
 }
 
 func start(ctx context.Context) (err error) {
