@@ -18,9 +18,9 @@ type pages struct {
 	from cache.ListerWatcherWithContext
 }
 
-// inPages makes an informer that starts by pages.
-func inPages(from cache.ListerWatcher, of runtime.Object, resync time.Duration, by cache.Indexers) cache.SharedIndexInformer {
-	return cache.NewSharedIndexInformer(pages{ListerWatcher: from, from: cache.ToListerWatcherWithContext(from)}, of, resync, by)
+// newInformer makes an informer that starts by pages, and is soon there again when the API server is.
+func newInformer(from cache.ListerWatcher, of runtime.Object, resync time.Duration, by cache.Indexers) cache.SharedIndexInformer {
+	return cache.NewSharedIndexInformer(pages{ListerWatcher: from, from: persistent{cache.ToListerWatcherWithContext(from)}}, of, resync, by)
 }
 
 // ListWithContext implements cache.ListerWithContext.

@@ -39,7 +39,7 @@ const (
 // CacheOptions are what the controllers need of a cache: Secrets and namespaces as metadata alone, and nobody's managedFields.
 func CacheOptions() cache.Options {
 	return cache.Options{
-		NewInformer:      inPages,
+		NewInformer:      newInformer,
 		DefaultTransform: cache.TransformStripManagedFields(),
 		ByObject: map[client.Object]cache.ByObject{
 			&v1.TerminalSession{}: {Transform: slim},
