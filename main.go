@@ -137,6 +137,9 @@ func run(o options) error {
 	if err != nil {
 		return fmt.Errorf("finding the cluster: %w", err)
 	}
+	if err := noticeSilence(); err != nil {
+		return err
+	}
 	goruntime.SetMutexProfileFraction(o.mutexFraction)
 	// The API server's own priority and fairness bounds what it is asked; a limit here would only make a fleet wait.
 	config.QPS = -1
@@ -169,6 +172,20 @@ func run(o options) error {
 		return fmt.Errorf("setting up probes: %w", err)
 	}
 	return mgr.Start(ctx)
+}
+
+// noticeSilence has connections to the API server that fall silent be given up after 5 seconds: soon enough that a leader keeps its lease by another
+// one. The default is 45, for which everything would hang. Whoever sets these variables of k8s.io/apimachinery/pkg/util/net in the environment knows better.
+func noticeSilence() error {
+	for name, seconds := range map[string]string{"HTTP2_READ_IDLE_TIMEOUT_SECONDS": "2", "HTTP2_PING_TIMEOUT_SECONDS": "3"} {
+		if _, set := os.LookupEnv(name); set {
+			continue
+		}
+		if err := os.Setenv(name, seconds); err != nil {
+			return fmt.Errorf("setting how soon a silent connection is noticed: %w", err)
+		}
+	}
+	return nil
 }
 
 // newManager makes the manager. With leader election it ends when another replica leads, and leading tells whether this one may act.

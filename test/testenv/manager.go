@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+
+	"k8s.io/client-go/tools/clientcmd"
 )
 
 // ManagerNamespace is where the manager is at home, and ManagerAccount is the service account whose rights it has.
@@ -22,6 +24,8 @@ type ManagerOptions struct {
 	Dir string
 	// Args are added to the usual flags.
 	Args []string
+	// Through is where the API server is reached, as host and port, if elsewhere than at its own address.
+	Through string
 	// Ports are those of issuer, metrics and probes, where they are free.
 	Ports [3]int
 }
@@ -59,6 +63,11 @@ func (e *Env) StartManager(ctx context.Context, o ManagerOptions) (*Manager, err
 	if err != nil {
 		return nil, err
 	}
+	if o.Through != "" {
+		if kubeconfig, err = redirected(kubeconfig, o.Through); err != nil {
+			return nil, err
+		}
+	}
 	ports, err := FreePorts(o.Ports[:]...)
 	if err != nil {
 		return nil, err
@@ -90,4 +99,16 @@ func (e *Env) StartManager(ctx context.Context, o ManagerOptions) (*Manager, err
 		Ready: HTTPReady(m.Probes + "/readyz"),
 	})
 	return m, err
+}
+
+// redirected is a kubeconfig whose clusters are reached at another address.
+func redirected(kubeconfig []byte, to string) ([]byte, error) {
+	access, err := clientcmd.Load(kubeconfig)
+	if err != nil {
+		return nil, fmt.Errorf("reading a kubeconfig: %w", err)
+	}
+	for _, cluster := range access.Clusters {
+		cluster.Server = "https://" + to
+	}
+	return clientcmd.Write(*access)
 }

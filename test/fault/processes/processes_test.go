@@ -25,6 +25,12 @@ func TestNobodyIsLoggedOutAndNoTokenIsLeftBehindWhen(t *testing.T) {
 	if !survived || !*whole {
 		return
 	}
+	if !t.Run("the leader's connections fall silent", func(t *testing.T) {
+		s.replicas = keepWired(t, []string{"near", "far"}, "--leader-elect=true")
+		s.under(t, leaderCutOff)
+	}) {
+		return
+	}
 	etcd, server, err := env.Daemons(t.Context())
 	must(t, err)
 	s.replicas = keepReplicas(t, []string{"one", "other"}, "--leader-elect=true")

@@ -23,6 +23,7 @@ const crashPause = 500 * time.Millisecond
 type replica struct {
 	name string
 	args []string
+	wire *wire // what it is connected by to the API server; nil: nothing in between
 
 	mu      sync.Mutex
 	running *testenv.Manager // nil while it is being started
@@ -40,11 +41,22 @@ type exit struct {
 // keepReplicas keeps managers running until the test is over.
 func keepReplicas(t *testing.T, names []string, args ...string) []*replica {
 	t.Helper()
+	return keep(t, names, func() *wire { return nil }, args)
+}
+
+// keepWired keeps managers whose connections can fall silent.
+func keepWired(t *testing.T, names []string, args ...string) []*replica {
+	t.Helper()
+	return keep(t, names, func() *wire { return newWire(t, strings.Trim(strings.TrimPrefix(env.Config.Host, "https:"), "/")) }, args)
+}
+
+func keep(t *testing.T, names []string, connect func() *wire, args []string) []*replica {
+	t.Helper()
 	ctx, cancel := context.WithCancel(t.Context())
 	var kept sync.WaitGroup
 	var all []*replica
 	for _, name := range names {
-		r := &replica{name: name, args: append([]string{
+		r := &replica{name: name, wire: connect(), args: append([]string{
 			"--allow-loopback-providers", "--endpoint-auth=None", fmt.Sprint("--concurrent-sessions=", working),
 		}, args...)}
 		all = append(all, r)
@@ -61,9 +73,13 @@ func keepReplicas(t *testing.T, names []string, args ...string) []*replica {
 }
 
 func (r *replica) keep(ctx context.Context) {
+	through := ""
+	if r.wire != nil {
+		through = r.wire.Addr().String()
+	}
 	for n := 0; ctx.Err() == nil; n++ {
 		m, err := env.StartManager(ctx, testenv.ManagerOptions{
-			Binary: binary, Dir: filepath.Join(env.Dir, fmt.Sprintf("%s-%d", r.name, n)), Args: r.args,
+			Binary: binary, Dir: filepath.Join(env.Dir, fmt.Sprintf("%s-%d", r.name, n)), Args: r.args, Through: through,
 		})
 		if err != nil {
 			r.ended(exit{at: time.Now(), how: err.Error()})
@@ -78,7 +94,7 @@ func (r *replica) keep(ctx context.Context) {
 		case <-m.Done():
 			r.ended(exit{time.Now(), m.Exit(), !finished(m)})
 		case <-ctx.Done():
-			m.Kill()
+			_ = m.Stop(grace) //nolint:contextcheck // ctx is over; so the lease is given back, for those that come next
 		}
 	}
 }
